@@ -1,0 +1,1 @@
+"""The model that every engine of ours trains."""

@@ -1,0 +1,155 @@
+"""The result folder: written atomically, read back, checked. Its contract is docs/results.md."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+
+SCHEMA_VERSION = 1
+
+COLUMNS: dict[str, list[str]] = {
+    "epochs.csv": "case,repeat,party,role,epoch,phase,seconds,cpu_seconds,bytes_sent,bytes_received,loss".split(","),
+    "scores.csv": (
+        "case,repeat,model,party,accuracy,precision_0,recall_0,f1_0,precision_1,recall_1,f1_1,"
+        "specificity,auc,ks,average_precision,log_loss"
+    ).split(","),
+    "resources.csv": (
+        "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"
+    ).split(","),
+}
+_TEXT = dict.fromkeys(("case", "party", "role", "phase", "model", "host"), str)
+
+
+def create(out: Path, run_id: str) -> Path:
+    """Make ``out/run_id`` and return it.
+
+    Raises UserError where it cannot be written. Two runs that start in the same second get different folders.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            folder = out / f"{run_id}{suffix}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            (folder / "models").mkdir()
+            return folder
+    except OSError as error:
+        raise UserError(
+            f"{out}: the results folder cannot be written ({error.strerror}); choose another with --out"
+        ) from error
+    raise UserError(f"{out / run_id}: a hundred runs of this name exist already; choose another folder with --out")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises UserError where the disk does not take it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another --out"
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as JSON, atomically. NaN and infinities are refused: what was not measured is null."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def save(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write ``run.json``."""
+    write_json(folder / "run.json", run)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Read ``run.json`` and check that this version understands it.
+
+    Raises UserError when the folder is not a run, the file is damaged, or its schema is newer than this program.
+    """
+    path = Path(folder) / "run.json"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: not a run folder (it has no run.json); name one from results/") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
+    version = run.get("schema_version") if isinstance(run, dict) else None
+    if not isinstance(version, int):
+        raise UserError(f"{path}: no schema_version in it; this is not a run of this kit")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema version {version} is newer than this program's {SCHEMA_VERSION}; update the kit"
+        )
+    missing = {"run_id", "suite", "environment", "datasets", "cases"} - set(run)
+    if missing:
+        raise UserError(f"{path}: {', '.join(sorted(missing))} missing; the file is damaged")
+    return dict(run)
+
+
+def append_rows(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows to one of the CSV files; None becomes an empty field (not measured)."""
+    path = folder / name
+    try:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS[name], lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+
+
+def read_csv(folder: Path, name: str) -> pd.DataFrame:
+    """Read one of the CSV files; an empty table with the right columns where there is none.
+
+    Raises UserError when the file is damaged.
+    """
+    path = Path(folder) / name
+    if not path.exists():
+        return pd.DataFrame({column: pd.Series(dtype=_TEXT.get(column, float)) for column in COLUMNS[name]})
+    try:
+        table = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={c: [""] for c in COLUMNS[name]})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
+    if list(table.columns) != COLUMNS[name]:
+        raise UserError(f"{path}: unexpected columns {list(table.columns)}; the file is damaged")
+    return table
+
+
+def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
+    """Drop rows of repeats that were cut off, so that a resumed run does not count them twice.
+
+    ``finished`` maps a case's id to its finished repeats.
+    """
+    done = {(case, repeat) for case, repeats in finished.items() for repeat in repeats}
+    for name, columns in COLUMNS.items():
+        path = folder / name
+        if not path.exists():
+            continue
+        with path.open(newline="", encoding="utf-8") as file:
+            # A cut-off last line can lack fields: it belongs to an unfinished repeat and goes too.
+            rows = [
+                row
+                for row in csv.reader(file)
+                if len(row) == len(columns) and row != columns and row[1].isdigit() and (row[0], int(row[1])) in done
+            ]
+        write_text(path, "")
+        append_rows(folder, name, [dict(zip(columns, row, strict=True)) for row in rows])
