@@ -1,0 +1,189 @@
+"""Bars and lines for the report, as strings of HTML and SVG.
+
+No chart library: three kinds of plot do not justify 30 MB of installation, and a page that must work without network,
+on paper, on a phone and in the dark is easier to get from HTML boxes and one SVG path a line.
+
+Colours are classes that the page's style sheet defines, for light and dark. All text is escaped here, so the
+results are marked as safe. Labels are HTML beside the SVG, not text in it: they keep their size when a narrow screen
+squeezes the plot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup
+
+_SIDE = 1000  # the plot's inner coordinates; the page stretches them to the width there is
+_COLOURS = 6
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a stacked bar; ``kind`` is the CSS class that colours it, ``name`` stands in the legend."""
+
+    kind: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A labelled bar of one or more segments; ``group`` is a heading over the bars that share it."""
+
+    label: str
+    segments: Sequence[Segment]
+    total: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named series of points; ``note`` stands behind the name in the legend."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    note: str = ""
+
+
+def stacked_bars(bars: Sequence[Bar], title: str, write: Callable[[float], str], per_group: bool = False) -> Markup:
+    """Draw horizontal stacked bars from zero on a common scale (or one scale for each group), with a legend.
+
+    ``write`` writes a segment's value; name and value stand inside a segment where they fit.
+    """
+    parts = []
+    group = None
+    for bar in bars:
+        if bar.group and bar.group != group:
+            parts.append(Markup("<p class='group'>{}</p>").format(bar.group))
+            group = bar.group
+        peers = [other for other in bars if not per_group or other.group == bar.group]
+        full = max((sum(part.value for part in other.segments) for other in peers), default=0.0)
+        inner = Markup("").join(_segment(part, full, write) for part in bar.segments if part.value > 0 and full > 0)
+        parts.append(
+            Markup("<div class='bar'><span class='label'>{}</span><span class='track'>{}</span>").format(
+                bar.label, inner
+            )
+            + Markup("<span class='total'>{}</span></div>").format(bar.total)
+        )
+    fullest_first = sorted(bars, key=lambda bar: -len(bar.segments))  # so the legend has the order of the segments
+    kinds = {part.kind: part.name for bar in fullest_first for part in bar.segments if part.value > 0}
+    keys = Markup("").join(Markup("<li><i class='{}'></i>{}</li>").format(kind, name) for kind, name in kinds.items())
+    legend = Markup("<ul class='legend' aria-hidden='true'>{}</ul>").format(keys) if len(kinds) > 1 else ""
+    chart = Markup("<div class='bars' role='img' aria-label='{}'>{}</div>").format(title, Markup("").join(parts))
+    return Markup("{}{}").format(legend, chart)
+
+
+def _segment(part: Segment, full: float, write: Callable[[float], str]) -> Markup:
+    """Draw one segment. The empty <b> lets a label that does not fit wrap out of sight instead of being cut."""
+    label = Markup("<b></b><span>{} {}</span>").format(part.name, write(part.value))
+    width = Markup("{:.3f}").format(100 * part.value / full)
+    tip = f"{part.name}: {write(part.value)}"
+    return Markup("<i class='{}' style='width:{}%' title='{}'>{}</i>").format(part.kind, width, tip, label)
+
+
+def bar_list(rows: Sequence[tuple[str, float, str]], title: str) -> Markup:
+    """Draw one bar a row from (label, value, text of the value), all from zero on one scale."""
+    bars = [Bar(label, [Segment("plain", "", value)], text) for label, value, text in rows]
+    return stacked_bars(bars, title, lambda _: "")
+
+
+def line_plot(
+    lines: Sequence[Line],
+    title: str,
+    x_label: str,
+    y_label: str,
+    from_zero: bool = True,
+) -> Markup:
+    """Draw lines over a common grid, with a legend.
+
+    Series without points are left out; without any series the result is empty.
+    """
+    lines = [line for line in lines if len(line.x)]
+    if not lines:
+        return Markup("")
+    x_ticks = ticks(min(min(line.x) for line in lines), max(max(line.x) for line in lines), inside=True)
+    low = 0.0 if from_zero else min(min(line.y) for line in lines)
+    y_ticks = ticks(low, max(max(line.y) for line in lines))
+    x_range = (min(min(line.x) for line in lines), max(max(line.x) for line in lines))
+    y_range = (y_ticks[0], y_ticks[-1])
+    grid = Markup("").join(
+        Markup("<path class='grid' d='M0 {0}H{1}'/>").format(_SIDE - _place(tick, y_range), _SIDE) for tick in y_ticks
+    )
+    paths = Markup("").join(_path(line, index, x_range, y_range) for index, line in enumerate(lines))
+    svg = Markup(
+        "<svg role='img' viewBox='0 0 {0} {0}' preserveAspectRatio='none'><title>{1}</title>{2}{3}</svg>"
+    ).format(_SIDE, title, grid, paths)
+    marks = _marks(y_ticks, y_range, "y", "bottom") + _marks(x_ticks, x_range, "x", "left")
+    keys = Markup("").join(_key(line, index) for index, line in enumerate(lines))
+    return Markup(
+        "<ul class='legend'>{}</ul><div class='lines'><p class='axis'>{}</p>"
+        "<div class='plot'>{}{}</div><p class='axis x'>{}</p></div>"
+    ).format(keys, y_label, svg, marks, x_label)
+
+
+def ticks(low: float, high: float, inside: bool = False) -> list[float]:
+    """Return about five round numbers that span ``low`` to ``high``, or lie ``inside`` them."""
+    if not high > low:
+        high = low + (abs(low) or 1.0)
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    first, last = (math.ceil, math.floor) if inside else (math.floor, math.ceil)
+    start, end = first(low / step + (-1e-9 if inside else 1e-9)), last(high / step + (1e-9 if inside else -1e-9))
+    return [round(index * step, 12) for index in range(start, end + 1)]
+
+
+def thin(values: Sequence[float], points: int, keep: Callable[[Sequence[float]], float]) -> list[float]:
+    """Reduce a series to at most ``points`` values: ``keep`` (max, mean, first) of each of equal stretches."""
+    stretch = max(1, math.ceil(len(values) / max(1, points)))
+    return [keep(values[start : start + stretch]) for start in range(0, len(values), stretch)]
+
+
+def _place(value: float, limits: tuple[float, float]) -> int:
+    """Turn a value into an inner coordinate."""
+    low, high = limits
+    return round(_SIDE * (value - low) / (high - low)) if high > low else _SIDE // 2
+
+
+def _path(line: Line, index: int, x_range: tuple[float, float], y_range: tuple[float, float]) -> Markup:
+    """Draw one series; a single point becomes a short stroke."""
+    points = [(_place(x, x_range), _SIDE - _place(y, y_range)) for x, y in zip(line.x, line.y, strict=True)]
+    if len(points) == 1:
+        points.append((points[0][0] + 10, points[0][1]))
+    steps = "".join(f"l{x - x0} {y - y0}" for (x0, y0), (x, y) in pairwise(points))
+    start = f"M{points[0][0]} {points[0][1]}"
+    return Markup("<path class='line {}' d='{}'/>").format(_style(index), start + steps)
+
+
+def _style(index: int) -> str:
+    """Return the classes of the index-th series: colours first, then the same colours with another dash."""
+    return f"c{index % _COLOURS} d{index % _COLOURS + index // _COLOURS}"
+
+
+def _key(line: Line, index: int) -> Markup:
+    """Draw one entry of a legend."""
+    sample = Markup(
+        "<svg class='key' viewBox='0 0 28 8' aria-hidden='true'><path class='line {}' d='M0 4H28'/></svg>"
+    ).format(_style(index))
+    return Markup("<li>{}{} <small>{}</small></li>").format(sample, line.name, line.note)
+
+
+def _marks(values: Sequence[float], limits: tuple[float, float], axis: str, side: str) -> Markup:
+    """Place the numbers along an axis."""
+    low, high = limits
+    return Markup("").join(
+        Markup("<span class='tick {}' style='{}:{}%' aria-hidden='true'>{}</span>").format(
+            axis, side, f"{100 * (value - low) / (high - low):.2f}" if high > low else "50", _tick_text(value)
+        )
+        for value in values
+    )
+
+
+def _tick_text(value: float) -> str:
+    """Write a tick's round number as short as it is."""
+    return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,275 @@
+"""What a run says: the answer in sentences, what speaks against relying on it, and the differences it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench import compare, figures
+from bench.figures import dig, measured
+
+Case = Mapping[str, Any]
+Run = Mapping[str, Any]
+Write = Callable[[float], str]
+
+OVERALL = {
+    "accuracy": "Accuracy",
+    "auc": "AUC",
+    "ks": "KS",
+    "average_precision": "Average precision",
+    "log_loss": "Log loss",
+    "specificity": "Specificity",
+}
+PER_CLASS = ("precision", "recall", "f1")
+
+# Worth a warning: repeats that lie this far apart (of their median), and less of the epoch than this in named phases.
+WIDE_SPREAD = 0.2
+LEAST_ATTRIBUTED = 0.95
+
+_EQUALS = f"{figures.SPACE}={figures.SPACE}"
+
+
+def first_line(run: Run) -> str:
+    """Say whether the figures stand on real or on generated data."""
+    kinds = {True: [], False: []}  # type: dict[bool, list[str]]
+    for identifier, facts in run["datasets"].items():
+        kinds[bool(facts.get("synthetic"))].append(str(facts.get("title") or facts.get("name") or identifier))
+    if kinds[True] and kinds[False]:
+        return f"Partly synthetic data: {', '.join(kinds[True])} was generated, {', '.join(kinds[False])} was not."
+    if kinds[True]:
+        return (
+            f"Synthetic data: {', '.join(kinds[True])} was generated. Times and bytes are measured; "
+            "the scores say nothing about real records."
+        )
+    return f"Data, not synthetic: {', '.join(kinds[False])}." if kinds[False] else "No data was loaded in this run."
+
+
+def headline(run: Run) -> Case | None:
+    """Return the finished case that the answer speaks of: "federated" if there, else the first federated one."""
+    candidates = [case for case in run["cases"] if figures.finished(case) and _is_federated(case)]
+    return next((case for case in candidates if case["id"] == "federated"), candidates[0] if candidates else None)
+
+
+def _is_federated(case: Case) -> bool:
+    return case.get("engine") not in ("centralised", "local")
+
+
+def baseline(case: Case, cases: Sequence[Case]) -> Case | None:
+    """Return the centralised case that ``case`` is to be held against, or None.
+
+    It has the same rows (dataset, split, balancing) and our own optimiser; of several, the one with most training
+    settings in common.
+    """
+
+    def same_settings(other: Case) -> int:
+        ours, theirs = case.get("training") or {}, other.get("training") or {}
+        return sum(ours[key] == theirs.get(key) for key in ours)
+
+    candidates = [
+        other
+        for other in cases
+        if other.get("engine") == "centralised"
+        and figures.finished(other)
+        and dig(other, "training", "solver") != "lbfgs"
+        and all(other.get(key) == case.get(key) for key in ("dataset", "split", "balance"))
+    ]
+    return max(candidates, key=same_settings, default=None)
+
+
+def answer(run: Run, scores: pd.DataFrame) -> list[str]:
+    """Say in a few sentences what federated cost against centralised."""
+    case = headline(run)
+    if case is None:
+        return ["No federated case finished in this run, so there is no answer yet; the cases below say why."]
+    base = baseline(case, run["cases"])
+    sentences = [_answer_time(case, base), _answer_parts(case)]
+    if base is None:
+        return [
+            *sentences,
+            "No centralised case on the same rows finished, so there is nothing to hold these figures against.",
+        ]
+    return [*sentences, *_answer_scores(run, scores, case, base)]
+
+
+def _answer_time(case: Case, base: Case | None) -> str:
+    """Compare the seconds per epoch."""
+    ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
+    unit = figures.time_unit(found["median"] for found in map(measured, (ours, theirs)) if found)
+    spoken, reference = (_time_in_words(summary, unit) for summary in (ours, theirs))
+    name = label_of(case)
+    if measured(ours) is None or measured(theirs) is None:
+        return f"Time per epoch: {name} {spoken}, centralised {reference}."
+    relation = compare.relate(figures.values_of(theirs), figures.values_of(ours), "s")
+    against = f"{spoken} per epoch against {reference} centralised"
+    if not relation.tested or relation.estimate is None or relation.low is None or relation.high is None:
+        return f"{name} took {against}. No difference is called: that needs three repeats or more on each side."
+    interval = f"95{figures.SPACE}% interval {figures.number(relation.low)} to {figures.number(relation.high)}"
+    times = figures.number(relation.estimate)
+    if relation.verdict == compare.NO_DIFFERENCE:
+        return (
+            f"{name} and centralised do not differ in seconds per epoch beyond the spread of the repeats: {against}, "
+            f"a ratio of {times} ({interval})."
+        )
+    return f"{name} took {times} times as long per epoch as centralised ({interval}): {against}."
+
+
+def _time_in_words(summary: Any, unit: figures.Unit) -> str:
+    return in_words(summary, lambda value: figures.in_unit(value, unit), f"{figures.SPACE}{unit.name}")
+
+
+def _answer_parts(case: Case) -> str:
+    """Say what the time went into, for the party that the others wait for, and how much went over the wire."""
+    party, parts = anatomy(case)
+    sent, received = (in_words(dig(case, "bytes", f"epoch_{way}"), figures.size) for way in ("sent", "received"))
+    wire = f"All parties together sent {sent} and received {received} per epoch."
+    if party is None:
+        return f"What the time went into was not measured. {wire}"
+    whole = measured(dig(case, "time", "by_party", party, "epoch_seconds"))
+    unit = figures.time_unit([whole["median"]] if whole else [])
+    named = []
+    for name, summary in parts.items():
+        found = measured(summary)
+        share = figures.percent(found["median"] / whole["median"]) if found and whole and whole["median"] else ""
+        named.append(f"{name} {f'{share}, ' if share else ''}{_time_in_words(summary, unit)}")
+    return f"In the epoch of {party}, the party that the others wait for: {'; '.join(named)}. {wire}"
+
+
+def anatomy(case: Case) -> tuple[str | None, dict[str, Any]]:
+    """Return the party that the others wait for, and its computing, communicating and waiting (summaries, seconds)."""
+    party = dig(case, "time", "critical_party")
+    phases = dig(case, "time", "by_party", party, "phases") if party else None
+    if not phases:
+        return None, {}
+    return party, {
+        "computing": phases.get("compute"),
+        "communicating": figures.communicating(phases),
+        "waiting": phases.get("wait"),
+    }
+
+
+def _answer_scores(run: Run, scores: pd.DataFrame, case: Case, base: Case) -> list[str]:
+    """Compare the scores that matter most: AUC, and how much of class 0 is found."""
+    ours, theirs = case.get("metrics"), base.get("metrics")
+    if not ours or not theirs:
+        return ["The scores of one of the two were not measured."]
+    paired = paired_differences(scores, case, base).get(model_of(case) or "", {})
+    class_name = (dig(run, "datasets", str(case.get("dataset")), "class_names") or ["class 0"])[0]
+    parts = []
+    for metric, name in (("auc", "AUC"), ("specificity", f"recall of {class_name}")):
+        gap = measured(paired.get(metric))
+        both = [in_words(side.get(metric), figures.score) for side in (ours, theirs)]
+        spoken = f"{name} was {both[0]} against {both[1]}"
+        if gap and gap["n"] > 1:
+            spoken += f", a paired difference of {in_words(gap, figures.difference)}"
+        parts.append(spoken)
+    rows = dig(run, "datasets", str(case.get("dataset")), "splits", str(case.get("split")), "test_rows")
+    where = f"On the common test set of {figures.count(rows)} rows" if rows else "On the common test set"
+    return [f"{where}, {'; '.join(parts)}."]
+
+
+def paired_differences(scores: pd.DataFrame, case: Case, base: Case) -> dict[str, dict[str, Any]]:
+    """Return {model: {metric: summary}} of score(case) - score(base), repeat by repeat.
+
+    Both were trained and tested on the same rows in the same repeat. A repeat that either lacks is left out.
+    """
+    theirs = scores[(scores["case"] == base["id"]) & (scores["model"] == model_of(base))].set_index("repeat")
+    found = {}
+    for model, rows in scores[scores["case"] == case["id"]].groupby("model", sort=False):
+        ours = rows.set_index("repeat")
+        gaps = {}
+        for metric in (*OVERALL, *(f"{name}_{label}" for name in PER_CLASS for label in (0, 1))):
+            gap = (ours[metric] - theirs[metric]).dropna()
+            gaps[metric] = figures.summarise([float(value) for value in gap])
+        found[str(model)] = gaps
+    return {model: {m: gap for m, gap in gaps.items() if gap} for model, gaps in found.items()}
+
+
+def model_of(case: Case) -> str | None:
+    """Return the name of a case's one model."""
+    models = case.get("models") or {}
+    return next(iter(models)) if len(models) == 1 else None
+
+
+def concerns(run: Run) -> list[str]:
+    """List what speaks against relying on the figures, most general first."""
+    found = []
+    finished = [case for case in run["cases"] if figures.finished(case)]
+    if not run.get("finished"):
+        found.append("The run is unfinished or was interrupted; figures of the remaining cases are missing.")
+    other = [case for case in run["cases"] if case.get("status") in ("failed", "pending")]
+    if other:
+        found.append(f"{len(other)} of {len(run['cases'])} cases failed or did not finish; they are listed below.")
+    few = [label_of(case) for case in finished if len(case.get("repeats_done") or []) < compare.LEAST_VALUES]
+    if few:
+        found.append(
+            f"Fewer than {compare.LEAST_VALUES} repeats, so no difference can be called "
+            f"(--repeats 5): {'; '.join(few)}."
+        )
+    for case in finished:
+        spread = relative_spread(dig(case, "time", "epoch_seconds"))
+        if spread is not None and spread > WIDE_SPREAD:
+            apart = figures.percent(spread)
+            found.append(f"{label_of(case)}: the repeats' times per epoch lie {apart} of their median apart.")
+        share = measured(dig(case, "time", "attributed_share"))
+        if share and share["low"] < LEAST_ATTRIBUTED:
+            found.append(f"{label_of(case)}: only {figures.percent(share['low'])} of the epoch is in named phases.")
+    if dig(run, "revision", "dirty"):
+        found.append("The code had local changes: its revision alone does not reproduce the run.")
+    found += [_sentence(line) for part in ("environment", "measuring") for line in dig(run, part, "warnings") or []]
+    return found
+
+
+def relative_spread(summary: Any) -> float | None:
+    """Return (highest - lowest) / median of a summary, None where one value has no spread."""
+    found = measured(summary)
+    if found is None or found["n"] < 2 or not found["median"]:
+        return None
+    return float((found["high"] - found["low"]) / found["median"])
+
+
+def _sentence(line: object) -> str:
+    """Make a warning line a sentence."""
+    text = str(line).strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
+def label_of(case: Case) -> str:
+    """Name a case; figures of one that did not finish must not be taken for a result."""
+    title = str(case.get("title") or case["id"])
+    return title if figures.finished(case) else f"{title} ({case.get('status')})"
+
+
+def repeats_of(cases: Iterable[Case]) -> str:
+    """Write how many repeats the figures stand on, for captions."""
+    counts = sorted({len(case.get("repeats_done") or []) for case in cases} - {0})
+    if not counts:
+        return "n = 0 repeats"
+    spoken = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    return f"n = {spoken} repeat{'' if counts[-1] == 1 else 's'} a case".replace(" = ", _EQUALS)
+
+
+def in_words(summary: Any, write: Write, unit: str = "") -> str:
+    """Write a summary for a sentence: the median, then the spread and the number of repeats in brackets."""
+    found = measured(summary)
+    if found is None:
+        return figures.NOT_MEASURED
+    value, spread = f"{write(found['median'])}{unit}", spread_of(found, write)
+    if found["n"] == 1:
+        return f"{value} {spread}"
+    if found["low"] == found["high"]:
+        return f"{value} ({spread})"
+    return f"{value} ({spread}{unit}, n{_EQUALS}{found['n']})"
+
+
+def spread_of(summary: figures.Summary, write: Write) -> str:
+    """Write how far the repeats lie apart."""
+    if summary["n"] == 1:
+        return figures.ONE_VALUE
+    if summary["low"] == summary["high"]:
+        return f"all {summary['n']} equal"
+    low, high = write(summary["low"]), write(summary["high"])
+    # A dash between two signs would read as one more sign.
+    signed = low[:1] in figures.SIGNS or high[:1] in figures.SIGNS
+    return f"{low} to {high}" if signed else f"{low}{figures.TO}{high}"
