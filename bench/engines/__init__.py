@@ -1,0 +1,165 @@
+"""The engines: ways to train the same model on the same rows. A new one is a module with ``train`` and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from bench.data.prepare import Prepared, Shard
+from bench.engines import processes
+from bench.engines.processes import Worker
+from bench.errors import CaseError, UserError
+from bench.measure.resources import Sampler, Samples
+from bench.measure.trace import Recorder
+from bench.model.logistic import Array, Training
+
+
+@dataclass(frozen=True)
+class Job:
+    """One repeat of one case, as an engine is given it. Files are written below ``folder`` only."""
+
+    training: Training
+    privacy: str
+    prepared: Prepared
+    features: list[str]
+    seed: int
+    folder: Path
+    time_limit: float
+    measure: bool = True
+
+
+@dataclass
+class Model:
+    """A trained model: ``weights`` (d + 1,), intercept last, for columns scaled by ``means`` and ``deviations`` (d,)."""
+
+    name: str
+    party: str
+    weights: Array
+    means: Array
+    deviations: Array
+
+
+@dataclass
+class PartyTrace:
+    """What one process recorded of itself."""
+
+    party: str
+    role: str
+    recorder: Recorder
+    peak_rss: int | None
+    wire: dict[str, int] | None = None
+
+
+@dataclass
+class Outcome:
+    """What a repeat brought. ``startup_seconds``: from the first process's start until training began."""
+
+    models: list[Model]
+    parties: list[PartyTrace]
+    losses: list[float] | None
+    epochs_run: int
+    startup_seconds: float
+    training_seconds: float
+    samples: Samples = field(default_factory=Samples)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An entry of the registry. ``check`` refuses, by UserError, settings that the engine cannot train with."""
+
+    description: str
+    module: str
+    privacies: tuple[str, ...] = ("plain",)
+
+    def train(self, job: Job) -> Outcome:
+        """Run one repeat. Raises CaseError, naming the party at fault, when it cannot be finished."""
+        outcome: Outcome = import_module(self.module).train(job)
+        return outcome
+
+
+ENGINES = {
+    "centralised": Engine(
+        "one process that holds all rows: the same optimiser, or scikit-learn's", "bench.engines.centralised"
+    ),
+    "local": Engine("each party alone, on its own rows only", "bench.engines.local"),
+    "federated": Engine(
+        "one process a party and one for the arbiter, gRPC on loopback between them", "bench.engines.federated"
+    ),
+}
+
+
+def check(engine: str, privacy: str, training: Training) -> None:
+    """Refuse what an engine cannot do.
+
+    Raises UserError naming the setting and the choices.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"engine: {engine!r} is unknown; choose from {', '.join(ENGINES)}")
+    if privacy not in ENGINES[engine].privacies:
+        choices = ", ".join(ENGINES[engine].privacies)
+        raise UserError(f"privacy: {privacy!r} cannot be had with engine {engine}; choose from {choices}")
+    if training.solver != "own" and engine != "centralised":
+        raise UserError(f"training.solver: {training.solver!r} is for engine centralised only")
+    if engine == "federated" and training.aggregation == "fedsgd" and training.batch_size is not None:
+        raise UserError("training.batch_size: FedSGD takes full batches; use aggregation: fedavg or leave it out")
+
+
+def worker(job: Job, shard: Shard, module: str, **more: Any) -> Worker:
+    """Describe the process that trains on ``shard``."""
+    config = {
+        "shard": str(shard.folder),
+        "training": asdict(job.training),
+        "features": job.features,
+        "seed": job.seed,
+        "measure": job.measure,
+        **more,
+    }
+    return Worker(shard.party, shard.role, module, config, job.folder / f"{shard.party}-{shard.role}")
+
+
+def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) -> Outcome:
+    """Run the workers of a repeat while their resources are sampled.
+
+    ``name_of`` names the model that a worker trained; workers that share a name must have the same one, or a CaseError
+    says so.
+    """
+    began = perf_counter()
+    with ExitStack() as stack:
+        samples = Samples()
+
+        def on_start(pids: dict[str, int]) -> None:
+            nonlocal samples
+            if job.measure:
+                samples = stack.enter_context(Sampler(pids))
+
+        finished = processes.run(workers, job.time_limit, on_start)
+    models: dict[str, Model] = {}
+    results = []
+    for trained, left in zip(workers, finished, strict=True):
+        if "weights" not in left.result:
+            continue
+        results.append(left.result)
+        arrays = (np.array(left.result[key]) for key in ("weights", "means", "deviations"))
+        model = Model(name_of(trained), trained.party, *arrays)
+        if not np.array_equal(models.setdefault(model.name, model).weights, model.weights):
+            raise CaseError(f"{trained.name} ended with another model than the other parties")
+    return Outcome(
+        models=list(models.values()),
+        parties=[
+            PartyTrace(w.party, w.role, left.recorder, left.peak_rss, left.result.get("wire"))
+            for w, left in zip(workers, finished, strict=True)
+        ],
+        losses=results[0]["losses"],
+        epochs_run=results[0]["epochs_run"],
+        startup_seconds=min(result["training_started"] for result in results) - began,
+        training_seconds=max(result["training_ended"] for result in results)
+        - min(result["training_started"] for result in results),
+        samples=samples,
+    )

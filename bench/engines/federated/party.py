@@ -1,0 +1,145 @@
+"""A party's process: it reads its own shard, trains on it, and speaks to the arbiter only."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import grpc
+import numpy as np
+import psutil
+
+from bench.engines.federated import wire, wire_pb2
+from bench.engines.processes import work
+from bench.engines.training import load_shard, train
+from bench.errors import CaseError
+from bench.measure.trace import Recorder
+from bench.model.logistic import Array, Training
+
+_ADDRESS_SECONDS = 60.0
+
+
+def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:  # noqa: ARG001
+    """Join the case, train with the others, leave."""
+    who = f"party {config['party']} ({config['role']})"
+    X, y = load_shard(Path(config["shard"]))
+    outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    with grpc.insecure_channel(_address(Path(config["address"])), options=wire.CHANNEL_OPTIONS) as channel:
+        session: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{wire.SERVICE}/{wire.METHOD}")
+        stream = session(iter(outgoing.get, None))
+        exchange = _exchange(config, stream, outgoing, recorder)
+        try:
+            recorder.begin_epoch(0)
+            exchange("join", np.empty(0))
+            began = perf_counter()
+            result = train(X, y, Training(**config["training"]), config["seed"], who, recorder, exchange)
+            ended = perf_counter()
+            wire_bytes = carried_bytes()
+            outgoing.put(None)
+            for _ in stream:  # the arbiter ends the stream when it has taken note of our leaving
+                pass
+        except grpc.RpcError as error:
+            raise CaseError(_reason(error, who)) from error
+        except wire.WireError as error:
+            raise CaseError(f"the arbiter sent {who} {error}") from error
+    return {**result, "training_started": began, "training_ended": ended, "wire": wire_bytes}
+
+
+def _address(path: Path) -> str:
+    """Wait for the arbiter to say where it listens."""
+    deadline = time.monotonic() + _ADDRESS_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(OSError, ValueError):
+            return str(json.loads(path.read_text())["address"])
+        time.sleep(0.01)
+    raise CaseError(f"the arbiter has not started within {_ADDRESS_SECONDS:g} s")
+
+
+def _exchange(
+    config: dict[str, Any], stream: Iterator[bytes], outgoing: queue.SimpleQueue[bytes | None], recorder: Recorder
+) -> Callable[[str, Array], Array]:
+    """Return the function that sends a vector to the arbiter and returns the parties' sum, every phase timed."""
+    due = wire.lengths(len(config["features"]))
+    number = 0
+
+    def exchange(kind: str, vector: Array) -> Array:
+        nonlocal number
+        with recorder.span("serialise"):
+            message = wire_pb2.FromParty(round=number, kind=kind, values=vector.astype("<f8", copy=False).tobytes())
+            if kind == "join":
+                message.join.CopyFrom(_join(config))
+            raw = message.SerializeToString()
+        sent = perf_counter()
+        cpu = time.process_time()
+        outgoing.put(raw)
+        answer = next(stream, None)
+        if answer is None:
+            raise wire.WireError("nothing: it ended the stream too early")
+        back, cpu = perf_counter(), time.process_time() - cpu
+        with recorder.span("serialise"):
+            reply = wire.parse(wire_pb2.FromArbiter, answer)
+            assert isinstance(reply, wire_pb2.FromArbiter)
+            if reply.round != number:
+                raise wire.WireError(f"an answer to round {reply.round} where {number} was due")
+            values = wire.numbers(reply.values, due[kind])
+        held = min(max(reply.held_seconds, 0.0), back - sent)
+        recorder.add("wait", sent, held, cpu_seconds=0.0)
+        recorder.add(
+            "transfer",
+            sent + held,
+            back - sent - held,
+            cpu_seconds=cpu,
+            bytes_sent=len(raw) + wire.GRPC_PREFIX_BYTES,
+            bytes_received=len(answer) + wire.GRPC_PREFIX_BYTES,
+        )
+        number += 1
+        return values
+
+    return exchange
+
+
+def _join(config: dict[str, Any]) -> wire_pb2.Join:
+    columns = wire.columns_digest(config["features"])
+    return wire_pb2.Join(protocol=wire.PROTOCOL, token=config["token"], party=config["party"], columns=columns)
+
+
+def _reason(error: grpc.RpcError, who: str) -> str:
+    """Turn a broken stream into a line: the arbiter's own words, or that the arbiter is gone."""
+    code, details = error.code(), error.details()
+    if code in (grpc.StatusCode.ABORTED, grpc.StatusCode.PERMISSION_DENIED):
+        return str(details)
+    return f"the arbiter was lost by {who} ({code.name}: {details})"
+
+
+def carried_bytes() -> dict[str, int] | None:
+    """Return what this process's TCP connections have carried each way so far, all framing above TCP included.
+
+    Read from the kernel (struct tcp_info: tcpi_bytes_sent at byte 200 since Linux 4.19, less tcpi_bytes_retrans, and
+    tcpi_bytes_received at byte 128); None where the system does not tell.
+    """
+    if not hasattr(socket, "TCP_INFO"):
+        return None
+    sent = received = 0
+    for connection in psutil.Process().net_connections(kind="tcp"):
+        if connection.status != psutil.CONN_ESTABLISHED:
+            continue
+        with socket.socket(fileno=os.dup(connection.fd)) as peer:
+            info = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        if len(info) < 216:
+            return None
+        received += struct.unpack_from("=Q", info, 128)[0]
+        sent += struct.unpack_from("=Q", info, 200)[0] - struct.unpack_from("=Q", info, 208)[0]
+    return {"sent": sent, "received": received}
+
+
+if __name__ == "__main__":
+    work(main)

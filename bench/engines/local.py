@@ -1,0 +1,30 @@
+"""Each party alone on its own rows: what it gets without the others."""
+
+from __future__ import annotations
+
+from bench.engines import Job, Outcome, launch, worker
+from bench.measure.resources import Samples
+
+
+def train(job: Job) -> Outcome:
+    """Train the parties' own models one after the other, so that they do not slow each other down."""
+    outcomes: list[Outcome] = []
+    samples = Samples()
+    for shard in job.prepared.shards:
+        outcome = launch(job, [worker(job, shard, "bench.engines.alone")], lambda trained: trained.party)
+        for row in outcome.samples.rows:
+            row["t"] = round(row["t"] + samples.seconds, 3)
+        samples.rows += outcome.samples.rows
+        samples.seconds += outcome.samples.seconds
+        samples.cpu_seconds += outcome.samples.cpu_seconds
+        outcomes.append(outcome)
+    slowest = max(outcomes, key=lambda outcome: outcome.training_seconds)
+    return Outcome(
+        models=[model for outcome in outcomes for model in outcome.models],
+        parties=[party for outcome in outcomes for party in outcome.parties],
+        losses=None,
+        epochs_run=max(outcome.epochs_run for outcome in outcomes),
+        startup_seconds=slowest.startup_seconds,
+        training_seconds=slowest.training_seconds,
+        samples=samples,
+    )

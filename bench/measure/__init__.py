@@ -1,0 +1,1 @@
+"""Spans, resource samples and facts about the machine."""

@@ -1,0 +1,114 @@
+"""Facts about the machine and the software, and what about them may make figures untrustworthy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PACKAGES = (
+    "duckdb",
+    "grpcio",
+    "imbalanced-learn",
+    "numpy",
+    "pandas",
+    "protobuf",
+    "psutil",
+    "scikit-learn",
+    "scipy",
+)
+
+
+def _first_line(path: str, key: str | None = None) -> str | None:
+    try:
+        for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+            if key is None:
+                return line.strip()
+            name, _, value = line.partition(":" if "cpuinfo" in path else "=")
+            if name.strip() == key:
+                return value.strip().strip('"')
+    except OSError:
+        pass
+    return None
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def load_average() -> list[float] | None:
+    """Return the mean number of runnable processes over 1, 5 and 15 minutes, or None where the system has none."""
+    try:
+        return [round(value, 2) for value in os.getloadavg()]
+    except OSError:
+        return None
+
+
+def _warnings(facts: dict[str, Any], processes: int) -> list[str]:
+    warnings = []
+    cores = facts["cores_available"]
+    load = facts["load_before"]
+    if load and load[0] > 0.3 * cores:
+        warnings.append(f"the machine was busy before the run (load {load[0]} on {cores} cores): times may be too long")
+    if facts["cpu_governor"] not in (None, "performance"):
+        warnings.append(f"the CPU governor is {facts['cpu_governor']!r}: clock rates change during the run")
+    if processes > cores:
+        warnings.append(
+            f"{processes} processes (parties and arbiter) share {cores} cores: on machines of their own the parties "
+            "would wait less for each other"
+        )
+    if facts["virtualised"]:
+        warnings.append("the machine is virtual: others on the same hardware can slow it down unseen")
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if battery is not None and not battery.power_plugged:
+        warnings.append("the machine runs on battery: it may be throttled")
+    return warnings
+
+
+def describe(processes: int) -> dict[str, Any]:
+    """Return the environment as it stands in run.json. ``processes`` is how many a case runs at a time at most."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    facts: dict[str, Any] = {
+        "cpu": _first_line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "cores_logical": psutil.cpu_count(),
+        "cores_physical": psutil.cpu_count(logical=False),
+        "cores_available": available,
+        "memory_bytes": psutil.virtual_memory().total,
+        "os": _first_line("/etc/os-release", "PRETTY_NAME") or platform.platform(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": _package_versions(),
+        "threads_per_process": 1,
+        "load_before": load_average(),
+        "load_after": None,
+        "cpu_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "virtualised": "hypervisor" in (_first_line("/proc/cpuinfo", "flags") or "").split(),
+    }
+    return {**facts, "warnings": _warnings(facts, processes)}
+
+
+def revision(folder: Path) -> dict[str, Any] | None:
+    """Return the git commit of the checkout and whether it was changed since; None outside a checkout."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)  # noqa: S607
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}

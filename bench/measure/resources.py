@@ -1,0 +1,118 @@
+"""Samples the CPU, memory and disk of every party's process tree, and the network of the host, while a case runs."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from dataclasses import dataclass, field
+from time import perf_counter, thread_time
+from typing import Any
+
+import psutil
+
+HERTZ = 5.0
+# Looking for new child processes reads the whole process table, so it is done less often than sampling.
+_TREE_EVERY = 10
+
+
+@dataclass
+class Samples:
+    """What one sampling brought: rows for resources.csv (without case and repeat) and what the sampler itself cost."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class Sampler:
+    """A thread that samples until it is stopped.
+
+    ``parties`` maps "party/role" to the process id of that party; children are found and counted with it.
+    """
+
+    def __init__(self, parties: dict[str, int], hertz: float = HERTZ) -> None:
+        self._trees = {name: [psutil.Process(pid)] for name, pid in parties.items() if psutil.pid_exists(pid)}
+        self._interval = 1.0 / hertz
+        self._stop = threading.Event()
+        self._samples = Samples()
+        self._seen: set[int] = set()  # psutil's first CPU % of a process has nothing to compare with
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+
+    def __enter__(self) -> Samples:
+        self._thread.start()
+        return self._samples
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        began, cpu = perf_counter(), thread_time()
+        host = platform.node()
+        psutil.cpu_percent()  # the first call only sets the starting point
+        tick = 0
+        while True:
+            if tick % _TREE_EVERY == 0:
+                self._find_children()
+            t = perf_counter() - began
+            for name, tree in self._trees.items():
+                row = self._measure(tree)
+                if row:
+                    self._samples.rows.append({"party": name, "host": host, "t": round(t, 3), **row})
+            self._samples.rows.append({"party": "", "host": host, "t": round(t, 3), **_measure_host(first=tick == 0)})
+            tick += 1
+            self._samples.seconds = perf_counter() - began
+            self._samples.cpu_seconds = thread_time() - cpu
+            if self._stop.wait(max(0.0, tick * self._interval - (perf_counter() - began))):
+                return
+
+    def _find_children(self) -> None:
+        """Add processes that a party has started since; ended ones drop out when they are measured."""
+        try:
+            below = psutil.Process().children(recursive=True)
+        except psutil.Error:
+            return
+        owner = {process.pid: name for name, tree in self._trees.items() for process in tree}
+        for process in below:  # parents come before their children
+            try:
+                name = owner.get(process.ppid())
+            except psutil.Error:
+                continue
+            if name is not None and process.pid not in owner:
+                owner[process.pid] = name
+                self._trees[name].append(process)
+
+    def _measure(self, tree: list[psutil.Process]) -> dict[str, Any] | None:
+        """Add up one process tree; None when it has ended. CPU % needs a second look: the first has None."""
+        total: dict[str, Any] = {}
+        for process in list(tree):
+            try:
+                with process.oneshot():
+                    cpu = process.cpu_percent()
+                    memory = process.memory_full_info()
+                    disk = process.io_counters() if hasattr(process, "io_counters") else None
+            except psutil.Error:
+                tree.remove(process)
+                continue
+            values = {
+                "cpu_percent": cpu if process.pid in self._seen else None,
+                "rss": memory.rss,
+                "uss": memory.uss,
+                "read_bytes": disk.read_bytes if disk else None,
+                "write_bytes": disk.write_bytes if disk else None,
+            }
+            self._seen.add(process.pid)
+            for key, value in values.items():
+                if value is not None:
+                    total[key] = total.get(key, 0) + value
+        return total or None
+
+
+def _measure_host(first: bool) -> dict[str, Any]:
+    network = psutil.net_io_counters()
+    cpu = psutil.cpu_percent()
+    return {
+        "cpu_percent": None if first else cpu,
+        "net_sent": network.bytes_sent if network else None,
+        "net_received": network.bytes_recv if network else None,
+    }
