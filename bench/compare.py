@@ -103,7 +103,8 @@ def relate(a: Sequence[float], b: Sequence[float], unit: str) -> Relation:
     numbers = [float(np.mean(y) - np.mean(x)), float(interval.low), float(interval.high)]
     more, less = WORDS[unit]
     verdict = more if numbers[1] > 0 else less if numbers[2] < 0 else NO_DIFFERENCE
-    estimate, low, high = (float(np.exp(value)) for value in numbers) if as_ratio else numbers
+    with np.errstate(over="ignore"):  # values many powers of ten apart give an interval without an upper end
+        estimate, low, high = (float(np.exp(value)) for value in numbers) if as_ratio else numbers
     return Relation(kind, verdict, estimate, low, high, tested=True)
 
 

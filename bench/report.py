@@ -48,12 +48,14 @@ class Cell:
 class Table:
     """A table as the template prints it.
 
-    The first cell of a row is its heading; a row of one cell is a heading over the rows that follow.
+    The first cell of a row is its heading; a row of one cell is a heading over the rows that follow. ``words``
+    names the columns that hold text and not figures.
     """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    words: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -416,7 +418,7 @@ def _whole_cases(cases: Sequence[Case]) -> Table:
         "Epoch in named phases",
         "The others wait for",
     )
-    return Table(f"Whole cases; {repeats_of(cases)}", columns, rows)
+    return Table(f"Whole cases; {repeats_of(cases)}", columns, rows, columns[-1:])
 
 
 def _bytes(run: Run) -> dict[str, Any]:
@@ -595,7 +597,7 @@ def _dataset(facts: Mapping[str, Any]) -> dict[str, Any]:
         "synthetic": bool(facts.get("synthetic")),
         "shape": f"{shape[0]} rows of {shape[1]} features; {classes}",
         "funnel": Plot(charts.bar_list(bars, title), f"{title} (n = 1 file).") if bars else None,
-        "funnel_table": Table(title, ("Step", "Rows", "Columns", "Note"), body) if steps else None,
+        "funnel_table": Table(title, ("Step", "Rows", "Columns", "Note"), body, ["Note"]) if steps else None,
         "splits": [_split(name, split, names) for name, split in (facts.get("splits") or {}).items() if split],
     }
 
@@ -648,7 +650,12 @@ def _unfinished(run: Run) -> Table | None:
         if not figures.finished(case)
     ]
     return (
-        Table("Cases that failed, were skipped or are pending", ("Case", "Status", "Repeats done", "Why"), rows)
+        Table(
+            "Cases that failed, were skipped or are pending",
+            ("Case", "Status", "Repeats done", "Why"),
+            rows,
+            ["Status", "Why"],
+        )
         if rows
         else None
     )

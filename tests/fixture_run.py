@@ -1,0 +1,288 @@
+"""Write a complete small run folder, as docs/results.md describes it, for the tests of report and comparison."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+METRICS = (
+    "accuracy precision_0 recall_0 f1_0 precision_1 recall_1 f1_1 specificity auc ks average_precision log_loss"
+).split()
+BASE_SCORES = dict(
+    zip(METRICS, (0.648, 0.238, 0.634, 0.346, 0.912, 0.651, 0.759, 0.634, 0.695, 0.285, 0.922, 0.62), strict=True)
+)
+PARTIES = [
+    {"party": "9999", "role": "guest"},
+    {"party": "9998", "role": "host"},
+    {"party": "10000", "role": "host"},
+    {"party": "10000", "role": "arbiter"},
+]
+SHARES = {"9999/guest": 0.25, "9998/host": 0.25, "10000/host": 0.5}
+EPOCHS = 12
+
+
+def summary(values: list[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    return {"median": median(values), "low": min(values), "high": max(values), "n": len(values), "values": values}
+
+
+def _case(identifier: str, title: str, engine: str, repeats: int, **changes: Any) -> dict[str, Any]:
+    case = {
+        "id": identifier,
+        "title": title,
+        "engine": engine,
+        "privacy": "plain",
+        "dataset": "loans",
+        "split": "25/25/50",
+        "balance": {"method": "smote", "where": "party"},
+        "network": "loopback",
+        "training": {
+            "optimiser": "rmsprop",
+            "learning_rate": 0.05,
+            "alpha": 1e-5,
+            "epochs": EPOCHS,
+            "batch_size": "full",
+            "tolerance": 0.0,
+            "aggregation": "fedsgd",
+            "local_epochs": 1,
+            "solver": "own",
+        },
+        "parties": [{"party": "all", "role": "centralised"}] if engine == "centralised" else PARTIES,
+        "epochs": EPOCHS,
+        "epochs_run": [EPOCHS] * repeats,
+        "warmup_epochs": 2,
+        "repeats": repeats,
+        "repeats_done": list(range(1, repeats + 1)),
+        "status": "ok",
+        "error": None,
+        "metrics": None,
+        "models": {},
+        "time": None,
+        "bytes": None,
+        "resources": None,
+        "loss": None,
+        "notes": [],
+    }
+    return {**case, **changes}
+
+
+class Writer:
+    """Collects the rows of the CSV files while it makes up the figures."""
+
+    def __init__(self, repeats: int, pace: float, seed: int) -> None:
+        self.repeats, self.pace, self.random = repeats, pace, Random(seed)
+        self.rows: dict[str, list[list[Any]]] = {"epochs": [], "scores": [], "resources": []}
+
+    def noisy(self, value: float, spread: float = 0.03) -> float:
+        return value * (1 + self.random.uniform(-spread, spread))
+
+    def score(self, case: dict[str, Any], model: str, shift: float = 0.0, party: str = "") -> None:
+        values: dict[str, list[float]] = {metric: [] for metric in METRICS}
+        for repeat in case["repeats_done"]:
+            row = [BASE_SCORES[m] + shift + self.random.uniform(-2e-4, 2e-4) for m in METRICS]
+            self.rows["scores"].append([case["id"], repeat, model, party, *row])
+            for metric, value in zip(METRICS, row, strict=True):
+                values[metric].append(value)
+        case["models"][model] = {metric: summary(column) for metric, column in values.items()}
+        case["metrics"] = case["models"][model]
+
+    def train(self, case: dict[str, Any], seconds: dict[str, dict[str, float]], sent: int | None) -> None:
+        """Make up times, bytes and resources. ``seconds``: party -> phase -> seconds per epoch."""
+        time: dict[str, Any] = {"by_party": {}}
+        resources: dict[str, Any] = {"by_party": {}}
+        wall = [self.noisy(max(sum(p.values()) for p in seconds.values()) * self.pace) for _ in case["repeats_done"]]
+        time["epoch_seconds"] = summary(wall)
+        time["training_seconds"] = summary([w * EPOCHS for w in wall])
+        time["startup_seconds"] = summary([self.noisy(0.9) for _ in wall])
+        time["attributed_share"] = summary([self.noisy(0.985, 0.005) for _ in wall])
+        time["critical_party"] = list(seconds)[-1] if len(seconds) == 1 else "10000/host"
+        case["loss"] = [0.6931 * 0.97 ** (epoch**0.7) for epoch in range(EPOCHS)]
+        for party, phases in seconds.items():
+            self._party(case, party, phases, time, resources, wall)
+        case["time"], case["resources"] = time, resources
+        if sent is not None:
+            each = [p for p in seconds if not p.endswith("arbiter")]
+            total = {"epoch_sent": summary([sent * len(each)] * self.repeats)}
+            total["epoch_received"] = summary([(sent - 12) * len(each)] * self.repeats)
+            per = {"epoch_sent": summary([sent] * self.repeats), "epoch_received": summary([sent - 12] * self.repeats)}
+            case["bytes"] = {**total, "by_party": dict.fromkeys(each, per), "wire": None}
+
+    def _party(self, case: Any, party: str, phases: Any, time: Any, resources: Any, wall: list[float]) -> None:
+        name, role = party.split("/")
+        values = {phase: [self.noisy(s * self.pace) for _ in wall] for phase, s in phases.items()}
+        time["by_party"][party] = {
+            "epoch_seconds": summary([sum(column) for column in zip(*values.values(), strict=True)] if values else []),
+            "cpu_seconds": summary([self.noisy(sum(phases.values()) * 0.8) for _ in wall]),
+            "phases": {phase: summary(column) for phase, column in values.items()},
+        }
+        rss = (0.4 + SHARES.get(party, 1.0)) * 3e8
+        resources["by_party"][party] = {
+            "cpu_percent": summary([self.noisy(70) for _ in wall]),
+            "cpu_seconds": summary([self.noisy(3.2) for _ in wall]),
+            "rss_peak_bytes": summary([self.noisy(rss) for _ in wall]),
+            "uss_peak_bytes": None,
+        }
+        for repeat in case["repeats_done"]:
+            for epoch in range(EPOCHS):
+                for phase, column in values.items():
+                    loss = case["loss"][epoch] if phase == "compute" else ""
+                    row = [case["id"], repeat, name, role, epoch + 1, phase, column[repeat - 1], "", "", "", loss]
+                    self.rows["epochs"].append(row)
+            for tick in range(40):
+                load, memory = self.noisy(70, 0.3), self.noisy(rss * min(1, 0.4 + tick / 20), 0.01)
+                row = [case["id"], repeat, party, "alpha", tick / 5, load, int(memory), "", 0, 0, "", ""]
+                self.rows["resources"].append(row)
+
+    def write(self, folder: Path) -> None:
+        headers = {
+            "epochs": "case,repeat,party,role,epoch,phase,seconds,cpu_seconds,bytes_sent,bytes_received,loss",
+            "scores": f"case,repeat,model,party,{','.join(METRICS)}",
+            "resources": "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received",
+        }
+        for name, header in headers.items():
+            with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows([header.split(","), *self.rows[name]])
+
+
+def _federated_seconds(factor: float = 1.0) -> dict[str, dict[str, float]]:
+    def party(compute: float, wait: float) -> dict[str, float]:
+        phases = {"compute": compute, "serialise": 0.0002, "transfer": 0.0011, "wait": wait, "evaluate": 0.0004}
+        return {phase: value * factor for phase, value in {**phases, "unattributed": 0.0001}.items()}
+
+    seconds = {
+        "9999/guest": party(0.0024, 0.0037),
+        "9998/host": party(0.0026, 0.0035),
+        "10000/host": party(0.0058, 3e-4),
+    }
+    seconds["10000/arbiter"] = {"aggregate": 0.0003 * factor, "wait": 0.0075 * factor, "unattributed": 0.0001 * factor}
+    return seconds
+
+
+def _dataset(synthetic: bool) -> dict[str, Any]:
+    funnel = [
+        ("raw file", 82231, 74, ""),
+        ("columns with at least 2/3 of the values", 82231, 46, "28 columns dropped"),
+        ("columns with more than one value", 82231, 44, "policy_code, application_type dropped"),
+        ("Fully Paid or Charged Off", 79351, 44, ""),
+        ("the 17 features", 79351, 18, ""),
+        ("complete rows", 76435, 18, "emp_length is missing most often"),
+        ("one-hot categories", 76435, 38, ""),
+    ]
+    parties = []
+    for facts in PARTIES[:3]:
+        rows = int(53504 * SHARES[f"{facts['party']}/{facts['role']}"])
+        bad = int(rows * 0.146)
+        good = rows - bad
+        parties.append(
+            {
+                **facts,
+                "rows": 2 * good,
+                "class_counts": [good, good],
+                "rows_before_balance": rows,
+                "class_counts_before_balance": [bad, good],
+            }
+        )
+    return {
+        "name": "lending_club",
+        "title": "Lending Club loans",
+        "source": "generated, seed 0" if synthetic else "loan.csv.gz",
+        "synthetic": synthetic,
+        "rows": 76435,
+        "features": 37,
+        "feature_names": [f"x{i}" for i in range(37)],
+        "class_names": ["Charged Off", "Fully Paid"],
+        "class_counts": [11160, 65275],
+        "funnel": [{"step": s, "rows": r, "columns": c, "note": n} for s, r, c, n in funnel],
+        "splits": {
+            "25/25/50": {
+                "train_rows": 53504,
+                "test_rows": 22931,
+                "test_class_counts": [3348, 19583],
+                "parties": parties,
+            }
+        },
+    }
+
+
+def _cases(writer: Writer) -> list[dict[str, Any]]:
+    n = writer.repeats
+    central = _case("centralised", "Centralised, same optimiser", "centralised", n)
+    writer.train(central, {"all/centralised": {"compute": 0.0088, "evaluate": 0.0004, "unattributed": 0.0001}}, None)
+    writer.score(central, "centralised")
+    bound = _case("centralised-lbfgs", "Centralised, scikit-learn", "centralised", n)
+    bound["training"] = {**bound["training"], "solver": "lbfgs"}
+    bound["time"] = {"epoch_seconds": None, "training_seconds": summary([0.21] * n), "by_party": {}}
+    writer.score(bound, "centralised", 0.0003)
+    local = _case("local", "Each party alone", "local", n, notes=["party 9998 holds few rows of class Charged Off"])
+    for party in ("9999", "9998", "10000"):
+        writer.score(local, party, -0.004, party)
+    local["metrics"] = None
+    sgd = _case("federated", "Federated, FedSGD", "federated", n)
+    writer.train(sgd, _federated_seconds(), 402)
+    writer.score(sgd, "federated")
+    average = _case("federated-fedavg", "Federated, FedAvg, 3 local epochs", "federated", n)
+    average["training"] = {**average["training"], "aggregation": "fedavg", "local_epochs": 3}
+    writer.train(average, _federated_seconds(0.8), 134)
+    average["loss"] = average["loss"][:4]
+    writer.score(average, "federated", -0.001)
+    return [central, bound, local, sgd, average]
+
+
+def _unfinished(n: int) -> list[dict[str, Any]]:
+    failed = _case("federated-paillier", "Federated, Paillier", "federated", n, privacy="paillier", status="failed")
+    failed |= {"error": "party 9998/host did not answer within 10 s (epoch 3)", "repeats_done": [], "epochs_run": []}
+    skipped = _case("fate", "FATE 2.2, one machine", "fate", n, status="skipped", repeats_done=[], epochs_run=[])
+    skipped["error"] = "FATE is not installed; make fate installs it"
+    pending = _case("federated-dp", "Federated, DP", "federated", n, privacy="dp", status="pending", repeats_done=[])
+    return [failed, skipped, pending]
+
+
+def write_run(
+    folder: Path,
+    *,
+    synthetic: bool = False,
+    repeats: int = 3,
+    pace: float = 1.0,
+    seed: int = 1,
+    unfinished: bool = True,
+) -> Path:
+    """Write a run to ``folder`` and return it; ``pace`` multiplies every duration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = Writer(repeats, pace, seed)
+    cases = _cases(writer) + (_unfinished(repeats) if unfinished else [])
+    run = {
+        "schema_version": 1,
+        "run_id": f"20261123-14050{seed}-quick",
+        "created": "2026-11-23T14:05:01+00:00",
+        "finished": "2026-11-23T14:05:49+00:00",
+        "command": ["python", "-m", "bench.run", "--data", "my loans/loan.csv.gz"],
+        "suite": {"name": "quick", "title": "Quick", "description": "Federated against centralised in under a minute."},
+        "revision": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
+        "environment": {
+            "cpu": "Example CPU @ 2.50GHz",
+            "cores_logical": 2,
+            "cores_physical": 1,
+            "memory_bytes": 25_000_000_000,
+            "os": "Debian GNU/Linux 12",
+            "kernel": "6.1.0",
+            "python": "3.11.7",
+            "packages": {"numpy": "2.4.6", "scikit-learn": "1.9.0", "grpcio": "1.80.0"},
+            "threads_per_process": 1,
+            "load_before": [0.31, 0.2, 0.1],
+            "load_after": [1.6, 0.6, 0.2],
+            "cpu_governor": None,
+            "virtualised": "kvm",
+            "warnings": ["the CPU governor cannot be read: frequency may change while measuring"],
+        },
+        "measuring": {"sampler_hertz": 5, "sampler_cpu_percent": 0.6, "warnings": []},
+        "datasets": {"loans": _dataset(synthetic)},
+        "cases": cases,
+    }
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    writer.write(folder)
+    return folder

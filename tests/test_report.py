@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixture_run import write_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import charts, figures, report
+from bench.errors import UserError
+
+MINUS = "\N{MINUS SIGN}"
+
+
+class Page(HTMLParser):
+    """The text of the page, its tables as rows of cells (text, exact value), and the attributes of all its tags."""
+
+    VOID = ("meta", "br", "link", "img", "input", "hr", "path")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[tuple[str, float | None]]]] = {}
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._rows: list[list[tuple[str, float | None]]] = []
+        self._cell: str | None = None
+        self._value: float | None = None
+        self._caption = ""
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._cell, self._value = "", None
+        elif tag == "data":
+            self._value = float(dict(attrs)["value"] or "nan")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self._open.pop() == tag
+        if tag in ("td", "th"):
+            self._rows[-1].append((" ".join((self._cell or "").split()), self._value))
+            self._cell = None
+        elif tag == "table":
+            self.tables[self._caption] = self._rows
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.text += data
+        if self._cell is not None:
+            self._cell += data
+        if "caption" in self._open:
+            self._caption += data
+
+    def table(self, beginning: str) -> list[list[tuple[str, float | None]]]:
+        return next(rows for caption, rows in self.tables.items() if caption.startswith(beginning))
+
+    def column(self, beginning: str, heading: str) -> dict[str, tuple[str, float | None]]:
+        """A column of a table by row; rows under a heading of their own are named "heading: row"."""
+        header, *rows = self.table(beginning)
+        index = next(i for i, (text, _) in enumerate(header) if text.startswith(heading))
+        found, over = {}, ""
+        for row in rows:
+            if len(row) == 1:
+                over = f"{row[0][0]}: "
+            else:
+                found[over + row[0][0]] = row[index]
+        return found
+
+
+def page_of(run: Path) -> Page:
+    path = report.render(run)
+    assert path == run / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def change(run: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    content = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    edit(content)
+    (run / "run.json").write_text(json.dumps(content), encoding="utf-8")
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("good") / "run")
+
+
+@pytest.fixture(scope="module")
+def facts(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "run.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> Page:
+    return page_of(run)
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+def with_part(facts: dict[str, Any], part: str) -> Iterator[dict[str, Any]]:
+    return (case for case in facts["cases"] if case[part])
+
+
+def check(cell: tuple[str, float | None], summary: dict[str, Any] | None, size: float = 1.0) -> None:
+    """Check that a cell shows a summary: its exact median, and its text to the digits that stand there."""
+    text, value = cell
+    if summary is None:
+        assert (text, value) == (figures.NOT_MEASURED, None)
+        return
+    assert value == summary["median"]
+    shown = [
+        float(word)
+        for word in re.findall(r"[+-]?\d[\d.]*", text.replace(MINUS, "-").replace(figures.TO, " ").replace(",", ""))
+    ]
+    assert shown[0] == pytest.approx(summary["median"] / size, rel=6e-3)
+    if summary["low"] == summary["high"]:
+        assert text.endswith(f"all {summary['n']} equal")
+    else:
+        assert shown[1:] == pytest.approx([summary["low"] / size, summary["high"] / size], rel=6e-3)
+
+
+def test_scores_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
+    tables = {"Scores over both": {"AUC": "auc", "KS": "ks", "Log loss": "log_loss", "Specificity": "specificity"}}
+    tables["Scores per class"] = {
+        f"{word}, {name}": f"{key}_{label}"
+        for label, name in enumerate(("Charged Off", "Fully Paid"))
+        for word, key in (("Precision", "precision"), ("Recall", "recall"), ("F1", "f1"))
+    }
+    for beginning, columns in tables.items():
+        for heading, metric in columns.items():
+            column = page.column(beginning, heading)
+            assert len(column) == 7
+            for case in with_part(facts, "models"):
+                for model, metrics in case["models"].items():
+                    label = case["title"] if len(case["models"]) == 1 else f"{case['title']}: {model}"
+                    check(column[label], metrics[metric])
+
+
+def test_times_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
+    for case in with_part(facts, "time"):
+        for party, times in case["time"]["by_party"].items():
+            row = f"{case['title']}: {party}"
+            check(page.column("Time per epoch by party", "Epoch (ms)")[row], times["epoch_seconds"], 1e-3)
+            check(page.column("Time per epoch by party", "CPU (ms)")[row], times["cpu_seconds"], 1e-3)
+            for phase in ("compute", "serialise", "transfer", "wait", "evaluate", "unattributed", "aggregate"):
+                cell = page.column("Time per epoch by party", phase.capitalize())[row]
+                check(cell, times["phases"].get(phase), 1e-3)
+        whole = page.column("Whole cases", "Training (ms)")[case["title"]]
+        check(whole, case["time"]["training_seconds"], 1e-3)
+        check(page.column("Every finished case", "Epoch (ms)")[case["title"]], case["time"]["epoch_seconds"], 1e-3)
+
+
+def test_bytes_and_resources_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
+    for case in with_part(facts, "bytes"):
+        for way in ("sent", "received"):
+            column = page.column("Bytes;", f"{way.capitalize()} per epoch (B)")
+            check(column[f"{case['title']}: all parties, without the arbiter"], case["bytes"][f"epoch_{way}"])
+            for party, parts in case["bytes"]["by_party"].items():
+                check(column[f"{case['title']}: {party}"], parts[f"epoch_{way}"])
+    for case in with_part(facts, "resources"):
+        for party, parts in case["resources"]["by_party"].items():
+            row = f"{case['title']}: {party}"
+            check(page.column("CPU and memory of", "CPU, mean")[row], parts["cpu_percent"])
+            check(page.column("CPU and memory of", "Peak memory, resident")[row], parts["rss_peak_bytes"], 1e6)
+            check(page.column("CPU and memory of", "Peak memory, unshared")[row], None)
+
+
+def test_the_data_and_the_losses_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
+    dataset = facts["datasets"]["loans"]
+    steps = {step["step"]: step for step in dataset["funnel"]}
+    assert {k: v[1] for k, v in page.column("Rows left", "Rows").items()} == {k: s["rows"] for k, s in steps.items()}
+    for party in dataset["splits"]["25/25/50"]["parties"]:
+        row = f"{party['party']}/{party['role']}"
+        beginning = "Training rows of each party"
+        assert page.column(beginning, "rows after")[row][1] == party["rows"]
+        assert page.column(beginning, "Charged Off before")[row][1] == party["class_counts_before_balance"][0]
+    for case in with_part(facts, "loss"):
+        step = case["training"]["local_epochs"]
+        column = page.column("Training loss", case["title"])
+        assert [column[str(i * step)][1] for i in range(len(case["loss"]))] == case["loss"]
+
+
+def test_differences_are_paired_by_repeat(page: Page, facts: dict[str, Any]) -> None:
+    cases = {case["id"]: case for case in facts["cases"]}
+    ours, theirs = (cases[name]["metrics"]["auc"]["values"] for name in ("federated", "centralised"))
+    gaps = sorted(a - b for a, b in zip(ours, theirs, strict=True))
+    text, value = page.column("Difference to centralised (over both", "AUC")["Federated, FedSGD"]
+    assert value == pytest.approx(gaps[1], abs=1e-12)
+    assert text == f"{figures.difference(gaps[1])} {figures.difference(gaps[0])} to {figures.difference(gaps[2])}"
+
+
+def test_the_answer_has_numbers_and_uncertainty(page: Page) -> None:
+    assert re.search(
+        r"Federated, FedSGD took 0\.8\d+ times as long per epoch as centralised \(95\s% interval", page.text
+    )
+    assert re.search(r"In the epoch of 10000/host.*computing \d+\s%, [\d.]+\sms", page.text)
+    assert "sent 1,206\N{NO-BREAK SPACE}B (all 3 equal)" in page.text
+    assert "On the common test set of 22,931 rows, AUC was 0.69" in page.text
+
+
+def test_the_first_line_says_whether_data_is_synthetic(page: Page, tmp_path: Path) -> None:
+    def first(text: str) -> str:
+        return next(line for line in text.splitlines() if line.strip() and "20261123" not in line)
+
+    assert first(page.text) == "Data, not synthetic: Lending Club loans."
+    assert first(page_of(write_run(tmp_path / "run", synthetic=True)).text).startswith("Synthetic data: ")
+
+
+def test_unfinished_cases_say_why(page: Page) -> None:
+    column = page.column("Cases that failed", "Why")
+    assert column["Federated, Paillier"][0] == "party 9998/host did not answer within 10 s (epoch 3)"
+    assert column["FATE 2.2, one machine"][0] == "FATE is not installed; make fate installs it"
+    assert column["Federated, DP"][0] == "not run yet"
+    assert "2 of 8 cases failed or did not finish" in page.text
+    assert "Each party alone: party 9998 holds few rows" in page.text
+    assert "python -m bench.run --data 'my loans/loan.csv.gz'" in page.text
+
+
+def test_one_value_has_no_spread_and_no_difference(tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path / "run", repeats=1))
+    assert "No difference is called" in page.text
+    assert "times as long" not in page.text
+    assert "paired difference" not in page.text
+    rows = page.table("Scores over both")[1:]
+    assert all(text.endswith(figures.ONE_VALUE) for row in rows for text, _ in row[1:])
+    ratios = page.column("Every finished case", "Times centralised")
+    assert ratios["Federated, FedSGD"] == ("cannot tell fewer than 3 values on a side", None)
+
+
+def test_the_page_needs_nothing_from_outside(run: Path, page: Page) -> None:
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|<script|<link|<iframe|<img", html)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "data", "action", "style"):
+            assert "//" not in (attributes.get(name) or ""), (tag, attributes)
+    assert len(html) < 200_000
+
+
+def test_every_plot_is_described_and_every_table_has_a_caption(page: Page) -> None:
+    assert "" not in page.tables
+    drawn = [a for tag, a in page.tags if a.get("role") == "img"]
+    assert len(drawn) >= 10
+    assert sum(tag == "title" for tag, _ in page.tags) == 1 + sum(tag == "svg" and "role" in a for tag, a in page.tags)
+    assert all(a.get("aria-label") or tag == "svg" for tag, a in page.tags if a.get("role") == "img")
+
+
+def test_hostile_text_is_shown_and_not_run(copy: Path) -> None:
+    evil = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
+
+    def poison(content: dict[str, Any]) -> None:
+        content["datasets"]["loans"] |= {"title": evil, "source": evil, "class_names": [evil, "{0}" + evil]}
+        content["datasets"]["loans"]["funnel"][0] |= {"step": evil, "note": evil}
+        content["suite"] |= {"title": evil, "description": evil}
+        content |= {"command": [evil], "run_id": evil, "created": evil}
+        content["environment"] |= {"cpu": evil, "warnings": [evil], "packages": {evil: evil}}
+        for case in content["cases"]:
+            case |= {"title": evil + case["id"], "notes": [evil]}
+            case["error"] = evil if case["error"] else None
+            by_party = case["time"] and case["time"]["by_party"]
+            if by_party:
+                by_party[f"{evil}/host"] = next(iter(by_party.values()))
+
+    page = page_of(change(copy, poison))
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert page.text.count(evil) > 20
+
+
+def test_a_run_of_nulls_is_not_measured_and_never_zero(copy: Path) -> None:
+    def blank(content: dict[str, Any]) -> None:
+        content |= dict.fromkeys(("finished", "created", "revision", "command", "measuring"))
+        content["environment"] = dict.fromkeys(content["environment"])
+        content["suite"] = dict.fromkeys(content["suite"])
+        dataset = dict.fromkeys(content["datasets"]["loans"])
+        dataset["splits"] = {"s": {"parties": [{"party": "1", "role": "host", "rows": None, "class_counts": None}]}}
+        dataset["funnel"] = [{"step": "raw", "rows": None, "columns": None, "note": None}]
+        content["datasets"]["loans"] = dataset
+        keep = ("id", "status", "engine", "dataset")
+        for case in content["cases"]:
+            case |= {key: None for key in case if key not in keep}
+        empty = {"epoch_seconds": None, "phases": {"compute": None}}
+        content["cases"][0] |= {"models": {"centralised": {"auc": None}}, "time": {"by_party": {"a/host": empty}}}
+        content["cases"][3] |= {
+            "bytes": {"by_party": {"a/host": {"epoch_sent": None}}},
+            "resources": {"by_party": {"a/host": {"cpu_percent": None}}},
+        }
+
+    for name in ("epochs", "scores", "resources"):
+        (copy / f"{name}.csv").unlink()
+    page = page_of(change(copy, blank))
+    assert "The run is unfinished" in page.text
+    cells = [text for rows in page.tables.values() for row in rows for text, value in row[1:] if value is not None]
+    assert cells == []
+    assert page.column("Scores over both", "AUC")["centralised"][0] == figures.NOT_MEASURED
+    assert page.column("Bytes;", "Sent per epoch")["federated: a/host"][0] == figures.NOT_MEASURED
+
+
+def test_a_run_without_cases_has_a_report(copy: Path) -> None:
+    page = page_of(change(copy, lambda content: content.update(cases=[], datasets={})))
+    assert "No data was loaded" in page.text
+    assert "No federated case finished" in page.text
+
+
+def test_a_failed_centralised_case_leaves_nothing_to_compare_with(copy: Path) -> None:
+    def fail(content: dict[str, Any]) -> None:
+        content["cases"][0] |= {"status": "failed", "error": "out of memory"}
+
+    page = page_of(change(copy, fail))
+    assert "No centralised case on the same rows finished" in page.text
+    assert "times as long" not in page.text
+    assert "Centralised, same optimiser (failed)" in page.text
+
+
+def test_a_case_on_other_rows_is_no_measure(copy: Path) -> None:
+    page = page_of(change(copy, lambda content: content["cases"][0].update(balance={"method": "none"})))
+    assert "No centralised case on the same rows finished" in page.text
+
+
+def test_a_large_run_stays_small(copy: Path) -> None:
+    lines = ["case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"]
+    cases = [f"c{number}" for number in range(40)]
+    lines += [f"{c},1,{p}/host,h,{t / 5},{t % 97},{t * 1e5},,,,," for c in cases for p in range(4) for t in range(1000)]
+    (copy / "resources.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    def grow(content: dict[str, Any]) -> None:
+        template = content["cases"][3]
+        content["cases"] = [{**template, "id": c, "loss": [1 / (i + 1) for i in range(2000)]} for c in cases]
+
+    page_of(change(copy, grow))
+    assert (copy / "report.html").stat().st_size < 3_000_000
+
+
+def test_trouble_is_named(copy: Path) -> None:
+    def trouble(content: dict[str, Any]) -> None:
+        content["revision"]["dirty"] = True
+        content["cases"][3]["time"]["epoch_seconds"] |= {"low": 0.005, "high": 0.012}
+        content["cases"][4]["time"]["attributed_share"]["low"] = 0.8
+
+    text = page_of(change(copy, trouble)).text
+    assert "Federated, FedSGD: the repeats' times per epoch lie 89" in text
+    assert "only 80\N{NO-BREAK SPACE}% of the epoch is in named phases" in text
+    assert "local changes" in text
+
+
+def test_the_command_line(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(copy)]) == 0
+    assert capsys.readouterr().out.strip() == str(copy / "report.html")
+    assert report.main([str(tmp_path / "nothing")]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_a_missing_template_is_named(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "TEMPLATES", tmp_path)
+    with pytest.raises(UserError, match=r"report\.html\.j2: not found; run from a complete checkout"):
+        report.render(copy)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9))
+def test_ticks_are_few_and_span_the_values(low: float, width: float) -> None:
+    high = low + width
+    found = charts.ticks(low, high)
+    assert 2 <= len(found) <= 8
+    step = found[1] - found[0]
+    assert found[0] <= low + 1e-6 * step + 1e-6 * abs(low)
+    assert found[-1] >= high - 1e-6 * step - 1e-6 * abs(high)
+
+
+@given(st.floats(-1e12, 1e12, allow_nan=False))
+def test_numbers_keep_three_digits(value: float) -> None:
+    text = figures.number(value).replace(",", "").replace(MINUS, "-")
+    assert float(text) == pytest.approx(value, rel=5.1e-3, abs=1e-300)
+
+
+@given(st.lists(st.floats(0, 1), max_size=500), st.integers(1, 50))
+def test_thinning_keeps_the_peak(values: list[float], points: int) -> None:
+    kept = charts.thin(values, points, max)
+    assert len(kept) <= points
+    assert max(kept, default=None) == max(values, default=None)
