@@ -178,7 +178,7 @@ def _largest_peak(case: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def differing_conditions(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
     """Name what else than the code differs between two runs and may explain a difference, one line each."""
-    a, b = run_a["environment"], run_b["environment"]
+    a, b = (run["environment"] or {} for run in (run_a, run_b))
     lines = []
     names = {
         "cpu": "CPU",
@@ -197,7 +197,7 @@ def differing_conditions(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> 
     ours, theirs = a.get("packages") or {}, b.get("packages") or {}
     for package in sorted({*ours, *theirs}):
         lines += _differs(package, ours.get(package), theirs.get(package))
-    loads = [(run.get("load_before") or [None])[0] for run in (a, b)]
+    loads = [(side.get("load_before") or [None])[0] for side in (a, b)]
     cores = a.get("cores_logical") or 1
     if None not in loads and abs(loads[0] - loads[1]) > cores / 4:
         lines += _differs("load before the run (1 minute)", *loads)
@@ -297,7 +297,7 @@ def _title(run: Mapping[str, Any]) -> str:
     """Name a run: identifier, suite and code."""
     revision = run.get("revision") or {}
     code = str(revision.get("commit") or "unknown")[:12] + (" with local changes" if revision.get("dirty") else "")
-    return f"{run['run_id']}, suite {run['suite'].get('name')}, revision {code}"
+    return f"{run['run_id']}, suite {figures.dig(run, 'suite', 'name')}, revision {code}"
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

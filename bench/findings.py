@@ -37,10 +37,12 @@ def first_line(run: Run) -> str:
     for identifier, facts in run["datasets"].items():
         kinds[bool(facts.get("synthetic"))].append(str(facts.get("title") or facts.get("name") or identifier))
     if kinds[True] and kinds[False]:
-        return f"Partly synthetic data: {', '.join(kinds[True])} was generated, {', '.join(kinds[False])} was not."
+        return (
+            f"Partly synthetic data: {', '.join(kinds[True])} (generated), {', '.join(kinds[False])} (not synthetic)."
+        )
     if kinds[True]:
         return (
-            f"Synthetic data: {', '.join(kinds[True])} was generated. Times and bytes are measured; "
+            f"Synthetic data: {', '.join(kinds[True])} (generated). Times and bytes are measured; "
             "the scores say nothing about real records."
         )
     return f"Data, not synthetic: {', '.join(kinds[False])}." if kinds[False] else "No data was loaded in this run."

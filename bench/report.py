@@ -236,7 +236,8 @@ def _trust(run: Run) -> Table:
     facts = {
         "Cases": tally,
         "Repeats": repeats_of(run["cases"]),
-        "Widest spread of the time per epoch": _worst(max(spreads, default=None), "of the median"),
+        "Widest spread of the time per epoch": _worst(max(spreads, default=None), "of the median")
+        or "not measured (it takes two repeats)",
         "Least share of the epoch in named phases": _worst(min(shares, default=None), "of the epoch"),
         "Load average before (1, 5, 15 minutes)": _loads(dig(run, "environment", "load_before")),
         "Load average after": _loads(dig(run, "environment", "load_after")),
@@ -625,7 +626,7 @@ def _split(name: str, split: Mapping[str, Any], names: Sequence[str]) -> dict[st
             bars.append(charts.Bar(f"{label}, {state}", segments, _count(party.get(f"rows{suffix}")).text))
         rows.append(cells)
     title = "Training rows of each party by class, before and after balancing"
-    parts = ("rows", *names)
+    parts = ("Rows", *names)
     columns = ("Party", *(f"{part} {state}" for state in ("before", "after") for part in parts))
     train, test = (_count(split.get(key)).text for key in ("train_rows", "test_rows"))
     return {
@@ -663,7 +664,7 @@ def _unfinished(run: Run) -> Table | None:
 
 def _environment(run: Run) -> Table:
     """List what the run was measured on."""
-    facts = run["environment"]
+    facts = run["environment"] or {}
     cores = [facts.get(f"cores_{kind}") for kind in ("logical", "physical")]
     memory = facts.get("memory_bytes")
     packages = facts.get("packages") or {}

@@ -191,7 +191,7 @@ def test_the_data_and_the_losses_are_those_of_the_run(page: Page, facts: dict[st
     for party in dataset["splits"]["25/25/50"]["parties"]:
         row = f"{party['party']}/{party['role']}"
         beginning = "Training rows of each party"
-        assert page.column(beginning, "rows after")[row][1] == party["rows"]
+        assert page.column(beginning, "Rows after")[row][1] == party["rows"]
         assert page.column(beginning, "Charged Off before")[row][1] == party["class_counts_before_balance"][0]
     for case in with_part(facts, "loss"):
         step = case["training"]["local_epochs"]
