@@ -7,25 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+from bench.measure.trace import COMMUNICATING
+
 NOT_MEASURED = "not measured"
 ONE_VALUE = "(one value: no spread)"
 SPACE = "\N{NO-BREAK SPACE}"  # between a number and its unit
 TO = "\N{EN DASH}"
 SIGNS = ("+", "\N{MINUS SIGN}")
-
-COMMUNICATING = ("serialise", "transfer")
-PHASES = (
-    "compute",
-    "encrypt",
-    "decrypt",
-    "aggregate",
-    "serialise",
-    "transfer",
-    "wait",
-    "framework",
-    "evaluate",
-    "unattributed",
-)
 
 Summary = Mapping[str, Any]
 

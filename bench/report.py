@@ -23,6 +23,7 @@ from bench import charts, compare, figures, findings, results
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
+from bench.measure.trace import PHASES
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
@@ -342,7 +343,7 @@ def _time(run: Run) -> dict[str, Any]:
     cases = _with(run, "time")
     rows = [(case, party, facts) for case in cases for party, facts in _parties(case, "time").items()]
     write, unit = _time_writer(facts.get("epoch_seconds") for _, _, facts in rows)
-    phases = [name for name in figures.PHASES if any(dig(facts, "phases", name) for _, _, facts in rows)]
+    phases = [name for name in PHASES if any(dig(facts, "phases", name) for _, _, facts in rows)]
     body = [
         (
             case,

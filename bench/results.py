@@ -153,3 +153,19 @@ def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
             ]
         write_text(path, "")
         append_rows(folder, name, [dict(zip(columns, row, strict=True)) for row in rows])
+
+
+def append_events(path: Path, events: Iterable[Mapping[str, Any]]) -> None:
+    """Append events to a Chrome trace, which stays one valid JSON array."""
+    text = ",\n".join(json.dumps(event) for event in events)
+    if not text:
+        return
+    try:
+        if not path.exists():
+            write_text(path, "[\n" + text + "\n]\n")
+            return
+        with path.open("r+", encoding="utf-8") as file:
+            file.seek(path.stat().st_size - len("\n]\n"))
+            file.write(",\n" + text + "\n]\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); free some space") from error

@@ -37,7 +37,7 @@ class Job:
 
 @dataclass
 class Model:
-    """A trained model: ``weights`` (d + 1,), intercept last, for columns scaled by ``means`` and ``deviations`` (d,)."""
+    """A model: ``weights`` (d + 1,), intercept last, for columns scaled by ``means`` and ``deviations`` (d,)."""
 
     name: str
     party: str

@@ -180,6 +180,8 @@ def work(main: Callable[[dict[str, Any], Path, Recorder], dict[str, Any]]) -> No
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     path = Path(sys.argv[1])
     config = json.loads(path.read_text())
+    if config.get("core") is not None:
+        os.sched_setaffinity(0, {config["core"]})
     recorder = Recorder(enabled=config["measure"])
     try:
         result = main(config, path.parent, recorder)
@@ -212,7 +214,8 @@ def leave(path: Path, value: dict[str, Any]) -> None:
 
 def _end_with_parent() -> None:
     with suppress(OSError):
-        sys.stdin.buffer.read()  # returns when the parent closes its end, or dies
+        # Returns when the parent closes its end, or dies. Not through sys.stdin: its lock must be free at exit.
+        os.read(0, 1)
     os._exit(1)
 
 

@@ -38,7 +38,7 @@ class Training:
     """
 
     optimiser: str = "rmsprop"
-    learning_rate: float = 0.05
+    learning_rate: float = 0.02
     alpha: float = 1e-5
     epochs: int = 30
     batch_size: int | None = None

@@ -6,8 +6,11 @@ are sums over its rows.
 
 from __future__ import annotations
 
+import os
 import secrets
+from collections.abc import Sequence
 
+from bench.data.prepare import Shard
 from bench.engines import Job, Outcome, launch, worker
 from bench.engines.processes import Worker
 
@@ -29,5 +32,28 @@ def train(job: Job) -> Outcome:
         },
         job.folder / f"{ARBITER}-arbiter",
     )
-    parties = [worker(job, shard, "bench.engines.federated.party", **shared) for shard in job.prepared.shards]
+    cores = share_cores(job.prepared.shards)
+    parties = [
+        worker(job, shard, "bench.engines.federated.party", **shared, core=cores.get(shard.party))
+        for shard in job.prepared.shards
+    ]
     return launch(job, [*parties, arbiter], lambda _: "federated")
+
+
+def share_cores(shards: Sequence[Shard]) -> dict[str, int]:
+    """Give each party a core, rows spread evenly, where there are more parties than cores; else leave it to the system.
+
+    A scheduler that sometimes puts the largest party together with another, and sometimes not, would be measured as
+    a slow epoch. Largest first, each to the core with the fewest rows (Graham 1969). The arbiter is free to run
+    anywhere.
+    """
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if not available or len(shards) <= len(available):
+        return {}
+    rows = dict.fromkeys(available, 0)
+    chosen: dict[str, int] = {}
+    for shard in sorted(shards, key=lambda shard: -shard.rows):
+        core = min(rows, key=lambda core: rows[core])
+        chosen[shard.party] = core
+        rows[core] += shard.rows
+    return chosen

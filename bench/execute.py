@@ -1,0 +1,347 @@
+"""Carry out a suite: data, repeats and cases in turn, each written down as soon as it is finished."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bench import data, engines, figures, results, suite, summary
+from bench.data.prepare import Prepared, prepare
+from bench.data.table import Dataset
+from bench.engines import Job, Model, Outcome
+from bench.errors import CaseError, UserError
+from bench.measure import environment
+from bench.measure.resources import HERTZ
+from bench.measure.trace import chrome_events, epoch_rows
+from bench.score import score
+from bench.suite import Case, Suite
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class _Session:
+    """What the parts of a run share. ``run`` is run.json as it will be saved; ``work`` is gone afterwards."""
+
+    suite: Suite
+    folder: Path
+    work: Path
+    run: dict[str, Any]
+    datasets: dict[str, Dataset]
+    prepared: dict[tuple[str, str], Prepared] = field(default_factory=dict)
+
+    def record(self, case: Case) -> dict[str, Any]:
+        """Return the case's entry in run.json."""
+        found: dict[str, Any] = next(entry for entry in self.run["cases"] if entry["id"] == case.id)
+        return found
+
+
+def start(checked: Suite, out: Path, command: list[str]) -> int:
+    """Run a suite into a new folder below ``out`` and return the exit status.
+
+    Raises UserError, leaving nothing behind, when the data cannot be read or do not fit the suite.
+    """
+    now = datetime.now().astimezone()
+    made_out = not out.exists()
+    folder = results.create(out, f"{now:%Y%m%d-%H%M%S}-{checked.name}")
+    try:
+        with _workspace() as work:
+            session = _Session(checked, folder, work, {}, _load(checked, work))
+            _prepare(session, repeat=1)
+            session.run = _new_run(session, now, command)
+            results.save(folder, session.run)
+            return _execute(session)
+    except BaseException:
+        if not (folder / "run.json").exists():
+            shutil.rmtree(folder)
+            if made_out:
+                out.rmdir()
+        raise
+
+
+def resume(folder: Path) -> int:
+    """Run what an earlier run left unfinished or failed, and return the exit status.
+
+    Raises UserError when the folder is no run or the data have changed since.
+    """
+    run = results.load(folder)
+    if "plan" not in run:
+        raise UserError(f"{folder}: this run does not hold its plan and cannot be resumed; start a new one")
+    checked = suite.check(run["plan"])
+    unfinished = [entry for entry in run["cases"] if entry["status"] in ("pending", "failed")]
+    if not unfinished:
+        print(f"nothing to resume: every case is finished\nreport: {folder / 'report.html'}")
+        return 0
+    with _workspace() as work:
+        session = _Session(checked, folder, work, run, _load(checked, work))
+        for name, dataset in session.datasets.items():
+            if _facts(checked, name, dataset) != {**run["datasets"][name], "splits": {}}:
+                raise UserError(f"{folder}: dataset {name} has changed since ({dataset.source}); start a new run")
+        for entry in unfinished:
+            entry["status"], entry["error"] = "pending", None
+        results.keep_finished(folder, {entry["id"]: entry["repeats_done"] for entry in run["cases"]})
+        return _execute(session)
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    """Give a temporary folder, readable by this user only, for shards and processes; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _load(checked: Suite, work: Path) -> dict[str, Dataset]:
+    loaded = {}
+    for name in dict.fromkeys(case.dataset for case in checked.cases):
+        options = checked.datasets[name]
+        began = perf_counter()
+        _say(f"data: {data.describe(options)} ...")
+        loaded[name] = data.load(options, work)
+        rows, columns = loaded[name].X.shape
+        _say(f"data: {rows:,} rows x {columns} features in {perf_counter() - began:.1f} s")
+    return loaded
+
+
+def _prepare(session: _Session, repeat: int) -> None:
+    """Split and balance the data of one repeat, once for all cases that share it; each repeat has its own seed."""
+    shutil.rmtree(session.work / "rows", ignore_errors=True)
+    session.prepared = {}
+    _say(f"repeat {repeat} of {session.suite.repeats}: splitting and balancing ...")
+    for case in session.suite.cases:
+        if case.preparation not in session.prepared:
+            session.prepared[case.preparation] = prepare(
+                session.datasets[case.dataset],
+                case.split,
+                case.balance,
+                session.suite.test_share,
+                session.suite.seed + repeat - 1,
+                session.work / "rows" / str(len(session.prepared)),
+            )
+
+
+def _new_run(session: _Session, now: datetime, command: list[str]) -> dict[str, Any]:
+    checked = session.suite
+    most = max(len(session.prepared[case.preparation].shards) + 1 for case in checked.cases)
+    federated = any(case.engine == "federated" for case in checked.cases)
+    return {
+        "schema_version": results.SCHEMA_VERSION,
+        "run_id": session.folder.name,
+        "created": now.isoformat(timespec="seconds"),
+        "finished": None,
+        "command": command,
+        "suite": {"name": checked.name, "title": checked.title, "description": checked.description},
+        "plan": checked.plan,
+        "revision": environment.revision(_ROOT),
+        "environment": environment.describe(processes=most if federated else 1),
+        "measuring": {"sampler_hertz": HERTZ, "sampler_cpu_percent": None, "warnings": []},
+        "datasets": {name: _facts(checked, name, dataset) for name, dataset in session.datasets.items()},
+        "cases": [_new_case(case, checked) for case in checked.cases],
+    }
+
+
+def _facts(checked: Suite, name: str, dataset: Dataset) -> dict[str, Any]:
+    ones = int(dataset.y.sum())
+    return {
+        "name": dataset.name,
+        "title": data.describe(checked.datasets[name]),
+        "source": dataset.source,
+        "synthetic": dataset.synthetic,
+        "rows": len(dataset.y),
+        "features": len(dataset.features),
+        "feature_names": dataset.features,
+        "class_names": list(dataset.class_names),
+        "class_counts": [len(dataset.y) - ones, ones],
+        "funnel": [asdict(step) for step in dataset.funnel],
+        "splits": {},
+    }
+
+
+def _new_case(case: Case, checked: Suite) -> dict[str, Any]:
+    measured = ("metrics", "models", "time", "bytes", "resources", "loss")
+    return {
+        "id": case.id,
+        "title": case.title,
+        "engine": case.engine,
+        "privacy": case.privacy,
+        "dataset": case.dataset,
+        "split": case.split_id,
+        "balance": asdict(case.balance),
+        "network": case.network,
+        "training": case.training.as_dict(),
+        "parties": [],
+        "epochs": case.training.epochs,
+        "epochs_run": [],
+        "warmup_epochs": checked.warmup_epochs,
+        "repeats": checked.repeats,
+        "repeats_done": [],
+        "status": "pending",
+        "error": None,
+        **dict.fromkeys(measured),
+        "notes": [],
+        "figures": [],
+    }
+
+
+def _execute(session: _Session) -> int:
+    """Run what is pending, repeat by repeat over all cases, so that slow drifts of the machine meet all cases alike."""
+    run, checked = session.run, session.suite
+    run["finished"] = None
+    try:
+        for repeat in range(1, checked.repeats + 1):
+            pending = [case for case in checked.cases if repeat not in session.record(case)["repeats_done"]]
+            pending = [case for case in pending if session.record(case)["status"] == "pending"]
+            if not pending:
+                continue
+            if repeat > 1 or not session.prepared:
+                _prepare(session, repeat)
+            for case in pending:
+                _run_repeat(session, case, repeat)
+        run["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
+    finally:
+        run["environment"]["load_after"] = environment.load_average()
+        results.save(session.folder, run)
+        _close(session)
+    return 1 if any(entry["status"] == "failed" for entry in run["cases"]) else 0
+
+
+def _close(session: _Session) -> None:
+    """Write the report and tell where it is, also for a run that was cut off."""
+    from bench import report  # imports a plotting table library, which no measurement needs
+
+    page = report.render(session.folder)
+    print(_table(session.run))
+    if any(entry["status"] != "ok" for entry in session.run["cases"]):
+        print(f"finish the rest with: python -m bench.run --resume {shlex.quote(str(session.folder))}")
+    print(f"report: {page}", flush=True)
+
+
+def _run_repeat(session: _Session, case: Case, repeat: int) -> None:
+    """Run one repeat of a case; write down what it brought, or why it failed."""
+    checked, record = session.suite, session.record(case)
+    job = Job(
+        training=case.training,
+        privacy=case.privacy,
+        prepared=session.prepared[case.preparation],
+        features=session.datasets[case.dataset].features,
+        seed=checked.seed + repeat - 1,
+        folder=session.work / f"{case.id}.{repeat}",
+        time_limit=checked.time_limit,
+    )
+    label = f"repeat {repeat} of {checked.repeats}: {case.id}"
+    _say(f"{label} ...")
+    try:
+        outcome = engines.ENGINES[case.engine].train(job)
+    except CaseError as error:
+        record["status"], record["error"] = "failed", f"repeat {repeat}: {error}"
+        _keep_logs(job.folder, session.folder / "logs" / job.folder.name)
+        _say(f"{label} FAILED: {error}")
+    else:
+        _write_down(session, case, repeat, outcome)
+        _say(f"{label} trained in {outcome.training_seconds:.3g} s")
+    results.save(session.folder, session.run)
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _keep_logs(job: Path, place: Path) -> None:
+    for log in sorted(job.glob("*/log.txt")):
+        if log.stat().st_size:
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, place / f"{log.parent.name}.txt")
+
+
+def _write_down(session: _Session, case: Case, repeat: int, outcome: Outcome) -> None:
+    """Append the repeat to the CSV files, write its models, and bring the case's summaries up to date."""
+    record, folder = session.record(case), session.folder
+    prepared, dataset = session.prepared[case.preparation], session.datasets[case.dataset]
+    key = {"case": case.id, "repeat": repeat}
+    scores = {}
+    for model in outcome.models:
+        scores[model.name] = score(prepared.X_test, prepared.y_test, model.weights, model.means, model.deviations)
+        results.append_rows(
+            folder, "scores.csv", [{**key, "model": model.name, "party": model.party, **scores[model.name]}]
+        )
+        path = folder / "models" / f"{case.id}.{repeat}.{model.name}.json"
+        results.write_json(path, {**key, "engine": case.engine, **_model(model, dataset)})
+    events = []
+    for number, party in enumerate(outcome.parties):
+        who = {"party": party.party, "role": party.role}
+        results.append_rows(folder, "epochs.csv", ({**key, **who, **row} for row in epoch_rows(party.recorder)))
+        process = 1000 * session.suite.cases.index(case) + 100 * repeat + number
+        events += chrome_events(party.recorder, process, f"{case.id}, repeat {repeat}: {party.party}/{party.role}")
+    results.append_events(folder / "trace.json", events)
+    results.append_rows(folder, "resources.csv", ({**key, **row} for row in outcome.samples.rows))
+    warmup, local_epochs = session.suite.warmup_epochs, case.training.local_epochs
+    record["figures"].append(summary.figures(outcome, scores, warmup, local_epochs))
+    record.update(summary.over_repeats(record["figures"]))
+    record["repeats_done"].append(repeat)
+    record["epochs_run"].append(outcome.epochs_run)
+    record["parties"] = [{"party": party.party, "role": party.role} for party in outcome.parties]
+    record["loss"] = record["loss"] or outcome.losses
+    record["notes"] = list(dict.fromkeys([*record["notes"], *(f"repeat {repeat}: {note}" for note in prepared.notes)]))
+    if len(record["repeats_done"]) == session.suite.repeats:
+        record["status"] = "ok"
+    session.run["datasets"][case.dataset]["splits"].setdefault(case.split_id, prepared.facts)
+    _note_cost_of_measuring(session.run, outcome)
+
+
+def _model(model: Model, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "features": dataset.features,
+        "coefficients": model.weights[:-1].tolist(),
+        "intercept": float(model.weights[-1]),
+        "means": model.means.tolist(),
+        "deviations": model.deviations.tolist(),
+        "threshold": 0.5,
+        "class_names": list(dataset.class_names),
+        "preprocessing": dataset.preprocessing,
+    }
+
+
+def _note_cost_of_measuring(run: dict[str, Any], outcome: Outcome) -> None:
+    """Keep the largest share of a core that the sampler took in any repeat."""
+    samples, measuring = outcome.samples, run["measuring"]
+    if samples.seconds:
+        percent = 100.0 * samples.cpu_seconds / samples.seconds
+        measuring["sampler_cpu_percent"] = max(percent, measuring["sampler_cpu_percent"] or 0.0)
+
+
+def _table(run: dict[str, Any]) -> str:
+    """Return the short table that ends a run: one line a case, medians over repeats."""
+    rows = [("case", "status", "epoch", "computing", "communicating", "waiting", "specificity", "AUC")]
+    for entry in run["cases"]:
+        dig = figures.dig
+        party = dig(entry, "time", "critical_party")
+        phases = dig(entry, "time", "by_party", party, "phases") if party else None
+        times = [
+            dig(entry, "time", "epoch_seconds"),
+            dig(phases, "compute"),
+            figures.communicating(phases),
+            dig(phases, "wait"),
+        ]
+        scores = [dig(entry, "metrics", "specificity"), dig(entry, "metrics", "auc")]
+        rows.append(
+            (
+                entry["id"],
+                entry["status"],
+                *(figures.seconds(value["median"]) if value else "-" for value in times),
+                *(figures.score(value["median"]) if value else "-" for value in scores),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    failed = [f"{entry['id']}: {entry['error']}" for entry in run["cases"] if entry["status"] == "failed"]
+    return "\n".join(["", *lines, *failed, ""])

@@ -1,0 +1,127 @@
+"""From what a repeat measured to the figures of run.json: one value a repeat, then the summary over repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+from bench.engines import Outcome, PartyTrace
+from bench.figures import summarise
+from bench.measure.trace import PHASES, epoch_rows
+
+Tree = dict[str, Any]
+
+
+def figures(outcome: Outcome, scores: Mapping[str, Mapping[str, float | None]], warmup: int, local_epochs: int) -> Tree:
+    """Return one repeat's figures in the shape of a case of run.json, a number where that has a summary.
+
+    Epochs up to ``warmup`` passes are left out of the times. Seconds of a round are divided by its ``local_epochs``
+    passes.
+    """
+    parties = {f"{party.party}/{party.role}": party for party in outcome.parties}
+    times = {key: _party_time(party, warmup, local_epochs) for key, party in parties.items()}
+    traffic = {
+        key: _party_bytes(party, warmup, local_epochs) for key, party in parties.items() if party.role != "arbiter"
+    }
+    traffic = {key: value for key, value in traffic.items() if value["epoch_sent"] is not None}
+    wires = [party.wire for party in outcome.parties if party.wire is not None]
+    return {
+        "metrics": dict(next(iter(scores.values()))) if len(scores) == 1 else None,
+        "models": {name: dict(values) for name, values in scores.items()},
+        "time": {
+            "training_seconds": outcome.training_seconds,
+            "startup_seconds": outcome.startup_seconds,
+            "by_party": {key: value for key, value in times.items() if value is not None},
+        },
+        "bytes": {
+            "epoch_sent": sum(value["epoch_sent"] for value in traffic.values()),
+            "epoch_received": sum(value["epoch_received"] for value in traffic.values()),
+            "by_party": traffic,
+            "wire": {way: sum(wire[way] for wire in wires) for way in ("sent", "received")} if wires else None,
+        }
+        if traffic
+        else None,
+        "resources": {"by_party": {key: _party_resources(key, party, outcome) for key, party in parties.items()}},
+    }
+
+
+def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | None:
+    """Return medians over the measured epochs of one process; None when it recorded no epoch."""
+    epochs = [epoch for epoch in party.recorder.epochs if epoch.epoch * local_epochs > warmup and epoch.epoch > 0]
+    if not epochs:
+        return None
+    numbers = {epoch.epoch for epoch in epochs}
+    walls = {epoch.epoch: epoch.seconds for epoch in epochs}
+    rows = [row for row in epoch_rows(party.recorder) if row["epoch"] in numbers]
+    phases = {}
+    for phase in PHASES:
+        seconds = [row["seconds"] for row in rows if row["phase"] == phase]
+        if seconds:
+            phases[phase] = median(seconds) / local_epochs
+    unattributed = {row["epoch"]: row["seconds"] for row in rows if row["phase"] == "unattributed"}
+    return {
+        "epoch_seconds": median(walls.values()) / local_epochs,
+        "cpu_seconds": median(epoch.cpu_seconds for epoch in epochs) / local_epochs,
+        "attributed_share": median(1.0 - unattributed[number] / walls[number] for number in numbers),
+        "phases": phases,
+    }
+
+
+def _party_bytes(party: PartyTrace, warmup: int, local_epochs: int) -> Tree:
+    """Return median message bytes of a measured round each way; None where no message was exchanged."""
+    result: Tree = {}
+    for way in ("sent", "received"):
+        of_rounds = [
+            row[f"bytes_{way}"]
+            for row in epoch_rows(party.recorder)
+            if row[f"bytes_{way}"] is not None and row["epoch"] > 0 and row["epoch"] * local_epochs > warmup
+        ]
+        result[f"epoch_{way}"] = median(of_rounds) / local_epochs if of_rounds else None
+    return result
+
+
+def _party_resources(key: str, party: PartyTrace, outcome: Outcome) -> Tree:
+    """Return CPU over the epochs (exact, from the process's own clock) and memory peaks (kernel's, and sampled USS)."""
+    wall = sum(epoch.seconds for epoch in party.recorder.epochs)
+    cpu = sum(epoch.cpu_seconds for epoch in party.recorder.epochs)
+    rows = [row for row in outcome.samples.rows if row["party"] == key]
+    sampled_rss = [row["rss"] for row in rows if row.get("rss") is not None]
+    uss = [row["uss"] for row in rows if row.get("uss") is not None]
+    return {
+        "cpu_percent": 100.0 * cpu / wall if wall else None,
+        "cpu_seconds": cpu if wall else None,
+        "rss_peak_bytes": party.peak_rss if party.peak_rss is not None else max(sampled_rss, default=None),
+        "uss_peak_bytes": max(uss, default=None),
+    }
+
+
+def over_repeats(repeats: Sequence[Tree]) -> Tree:
+    """Turn the figures of finished repeats into summaries, and name the critical party: the one that computes longest."""
+    merged: Tree = _merge(repeats) or {}
+    time = merged.get("time")
+    if not time or not time["by_party"]:
+        return merged
+    critical = max(
+        (key for key in time["by_party"] if not key.endswith("/arbiter")), key=lambda key: _computing(repeats, key)
+    )
+    slowest = time["by_party"][critical]
+    time["critical_party"] = critical
+    time["epoch_seconds"] = slowest["epoch_seconds"]
+    time["attributed_share"] = slowest["attributed_share"]
+    return merged
+
+
+def _computing(repeats: Sequence[Tree], party: str) -> float:
+    return fmean(repeat["time"]["by_party"][party]["phases"].get("compute", 0.0) for repeat in repeats)
+
+
+def _merge(values: Sequence[Any]) -> Any:
+    """Merge trees of the same shape: a summary where there were numbers, None where nothing was measured."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    if isinstance(known[0], dict):
+        keys = list(dict.fromkeys(key for value in known for key in value))
+        return {key: _merge([value.get(key) for value in known]) for key in keys}
+    return summarise(known)
