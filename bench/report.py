@@ -25,6 +25,8 @@ from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
 from bench.measure.trace import PHASES
 
+# Unlike what was not measured: nothing was there to measure.
+NONE = "none"
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 
@@ -150,12 +152,17 @@ def _text(value: object) -> Cell:
     return Cell(figures.NOT_MEASURED if value is None else str(value))
 
 
-def _figure(summary: Any, write: Write) -> Cell:
-    """Return a cell with the median of a summary and its spread."""
+def _figure(summary: Any, write: Write, absent: str = figures.NOT_MEASURED) -> Cell:
+    """Return a cell with the median of a summary and its spread, or with ``absent``."""
     found = measured(summary)
     if found is None:
-        return Cell(figures.NOT_MEASURED)
+        return Cell(absent)
     return Cell(write(found["median"]), findings.spread_of(found, write), found["median"])
+
+
+def _absent(case: Case) -> str:
+    """Say why a case has no figure of communication: it has none, or nobody measured it."""
+    return NONE if case.get("network") == "none" else figures.NOT_MEASURED
 
 
 def _with(run: Run, part: str) -> list[Case]:
@@ -176,8 +183,9 @@ def _glance(run: Run) -> Table:
             Cell(label_of(case)),
             _figure(dig(case, "time", "epoch_seconds"), write),
             _ratio_cell(case, run["cases"]),
-            *(_figure(parts.get(name), write) for name in ("computing", "communicating", "waiting")),
-            _figure(dig(case, "bytes", "epoch_sent"), write_bytes),
+            _figure(parts.get("computing"), write),
+            *(_figure(parts.get(name), write, _absent(case)) for name in ("communicating", "waiting")),
+            _figure(dig(case, "bytes", "epoch_sent"), write_bytes, _absent(case)),
             _figure(dig(case, "metrics", "auc"), figures.score)
             if case.get("metrics") or not case.get("models")
             else Cell("one a party, below"),
@@ -338,6 +346,12 @@ def _parties(case: Case, part: str) -> dict[str, Any]:
     return {party: facts for party, facts in (dig(case, part, "by_party") or {}).items() if facts}
 
 
+def _phase_cell(facts: Mapping[str, Any], phase: str, write: Write) -> Cell:
+    """Return a phase's cell; a phase that a measured process never entered is none, not a gap."""
+    phases = facts.get("phases") or {}
+    return Cell(NONE) if phases and phase not in phases else _figure(phases.get(phase), write)
+
+
 def _time(run: Run) -> dict[str, Any]:
     """Time per epoch by phase and party, and the times of whole cases."""
     cases = _with(run, "time")
@@ -350,7 +364,7 @@ def _time(run: Run) -> dict[str, Any]:
             [
                 Cell(party),
                 _figure(facts.get("epoch_seconds"), write),
-                *(_figure(dig(facts, "phases", name), write) for name in phases),
+                *(_phase_cell(facts, name, write) for name in phases),
                 _figure(facts.get("cpu_seconds"), write),
             ],
         )
@@ -362,7 +376,7 @@ def _time(run: Run) -> dict[str, Any]:
         *(f"{name.capitalize()} ({unit})" for name in phases),
         f"CPU ({unit})",
     )
-    spoken = f"{repeats_of(cases)}; a repeat counts with the median of its epochs after the warm-up"
+    spoken = f"{repeats_of(cases)}; a repeat counts with its epochs after the warm-up (docs/results.md)"
     caption = f"Time per epoch by party and phase; median and (below) lowest{figures.TO}highest, {spoken}"
     return {
         "plot": _time_plot(rows, phases, unit, write, spoken) if rows else None,

@@ -186,7 +186,7 @@ def _case(entry: dict[str, Any], defaults: dict[str, Any], datasets: Mapping[str
         dataset=dataset,
         split=split,
         balance=balance,
-        network=both["network"],
+        network=both["network"] if engines.ENGINES[both["engine"]].network else "none",
         training=training,
     )
 

@@ -47,24 +47,28 @@ def figures(outcome: Outcome, scores: Mapping[str, Mapping[str, float | None]], 
 
 
 def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | None:
-    """Return medians over the measured epochs of one process; None when it recorded no epoch."""
+    """Return the times of one process's measured epochs; None when it recorded none.
+
+    The epoch is the median. Medians of phases would not add up to it (where either of two phases is long, both medians
+    are short), so phases are means over the middle half of the epochs, by wall time: as robust, and they add up.
+    """
     epochs = [epoch for epoch in party.recorder.epochs if epoch.epoch * local_epochs > warmup and epoch.epoch > 0]
     if not epochs:
         return None
-    numbers = {epoch.epoch for epoch in epochs}
-    walls = {epoch.epoch: epoch.seconds for epoch in epochs}
-    rows = [row for row in epoch_rows(party.recorder) if row["epoch"] in numbers]
-    phases = {}
-    for phase in PHASES:
-        seconds = [row["seconds"] for row in rows if row["phase"] == phase]
-        if seconds:
-            phases[phase] = median(seconds) / local_epochs
-    unattributed = {row["epoch"]: row["seconds"] for row in rows if row["phase"] == "unattributed"}
+    by_wall = sorted(epochs, key=lambda epoch: epoch.seconds)
+    quarter = len(by_wall) // 4
+    middle = {epoch.epoch: epoch for epoch in by_wall[quarter : len(by_wall) - quarter]}
+    totals: dict[str, float] = {}
+    for row in epoch_rows(party.recorder):
+        if row["epoch"] in middle:
+            totals[row["phase"]] = totals.get(row["phase"], 0.0) + row["seconds"]
+    wall = sum(epoch.seconds for epoch in middle.values())
+    passes = len(middle) * local_epochs
     return {
-        "epoch_seconds": median(walls.values()) / local_epochs,
-        "cpu_seconds": median(epoch.cpu_seconds for epoch in epochs) / local_epochs,
-        "attributed_share": median(1.0 - unattributed[number] / walls[number] for number in numbers),
-        "phases": phases,
+        "epoch_seconds": median(epoch.seconds for epoch in epochs) / local_epochs,
+        "cpu_seconds": sum(epoch.cpu_seconds for epoch in middle.values()) / passes,
+        "attributed_share": 1.0 - totals["unattributed"] / wall,
+        "phases": {phase: totals[phase] / passes for phase in PHASES if phase in totals},
     }
 
 

@@ -1,7 +1,6 @@
 """Lending Club's ``loan.csv`` (the public 2007-2015 file of 74 columns) through the thesis's steps to 37 features.
 
-The file is read twice by streaming SQL: once to count what every column holds, once to convert the columns that are
-needed. Neither pass keeps the text.
+The file is read once by streaming SQL, which converts the needed columns and drops the text as it goes.
 """
 
 from __future__ import annotations
@@ -62,20 +61,28 @@ CATEGORIES = {
 
 NEEDED = [*NUMBERS, *CATEGORIES]
 FEATURES = [*NUMBERS, *(f"{column}={value}" for column, values in CATEGORIES.items() for value in values)]
-GROUPS = {"issue_year": "issue_d", "grade": "grade", "addr_state": "addr_state"}
+
+# Columns to split by, where the file has them; a value outside of the list becomes ''.
+GRADES = list("ABCDEFG")
+STATES = (
+    "AK AL AR AZ CA CO CT DC DE FL GA HI IA ID IL IN KS KY LA MA MD ME MI MN MO MS MT NC ND NE NH NJ NM NV NY OH OK OR "
+    "PA RI SC SD TN TX UT VA VT WA WI WV WY"
+).split()
 PUBLIC_COLUMNS = 74
 
-MISSING = ["", "n/a", "N/A", "NA", "NaN", "nan", "null", "NULL"]
+MISSING = ["", "n/a", "NA", "NaN", "nan"]
 LEAST_PRESENT = (2, 3)
 """A column stays when at least two thirds of its values are there."""
 
+EARLY = "(SELECT * FROM raw LIMIT 2000)"
+
 # A text that is no number becomes NaN, which is then reported with its row; a missing value never gets this far.
 CONVERSIONS = {
-    "number": "coalesce(try_cast({0} AS DOUBLE), 'nan'::DOUBLE)",
-    "percent": "coalesce(try_cast(rtrim({0}, '% ') AS DOUBLE), 'nan'::DOUBLE)",
-    "months": "coalesce(try_cast(replace({0}, ' months', '') AS DOUBLE), 'nan'::DOUBLE)",
-    "years": "CASE {0} WHEN '< 1 year' THEN 0 WHEN '1 year' THEN 1 WHEN '10+ years' THEN 10 "
-    "ELSE coalesce(try_cast(replace({0}, ' years', '') AS DOUBLE), 'nan'::DOUBLE) END",
+    "number": "coalesce(try_cast({0} AS DOUBLE), 'nan')",
+    "percent": "coalesce(try_cast(rtrim({0}, '% ') AS DOUBLE), 'nan')",
+    "months": "coalesce(try_cast(replace({0}, 'months', '') AS DOUBLE), 'nan')",
+    "years": "CASE trim({0}) WHEN '< 1 year' THEN 0 WHEN '1 year' THEN 1 WHEN '10+ years' THEN 10 "
+    "ELSE coalesce(try_cast(replace({0}, 'years', '') AS DOUBLE), 'nan') END",
 }
 
 
@@ -95,14 +102,15 @@ def load(path: Path, charged_off_share: float | None = None, seed: int = 0) -> D
         absent = [column for column in [*NEEDED, LABEL] if column not in table.columns]
         if absent:
             raise UserError(f"{path} is not a Lending Club loan.csv: it lacks the columns {', '.join(absent)}.")
-        funnel = _funnel(table, _count(table))
-        columns = _extract(table)
+        funnel = _funnel(table, _scan(table))
+        names = [f"fields[{position}] AS {name}" for position, name in enumerate(_fields(table), 1)]
+        columns = table.numbers(f"SELECT {', '.join(names)} FROM loans WHERE fields IS NOT NULL")  # noqa: S608
         X, y = _features(table, columns)
     funnel.append(FunnelStep("drop incomplete rows", len(y), len(NEEDED)))
     funnel.append(
         FunnelStep("one-hot encode 3 categories", len(y), len(FEATURES), "fixed lists of 6, 3 and 14 categories")
     )
-    groups = {name: np.ma.filled(columns[name]) for name in GROUPS if name in columns}
+    groups = _groups(columns)
     _check_classes(path, y)
     if charged_off_share is not None:
         kept = _subsample(path, y, charged_off_share, seed)
@@ -129,7 +137,7 @@ def load(path: Path, charged_off_share: float | None = None, seed: int = 0) -> D
 
 @dataclass(frozen=True)
 class _Counts:
-    """What pass one finds: per column, the number of values and whether there are two different ones."""
+    """What the scan found: rows, finished rows, per column the number of values and whether two of them differ."""
 
     rows: int
     finished: int
@@ -137,30 +145,53 @@ class _Counts:
     varies: dict[str, bool]
 
 
-def _count(table: Table) -> _Counts:
-    """Pass one: how full and how varied every column is."""
-    names = [identifier(name) for name in table.columns]
-    differs = [f"coalesce(min({name}) <> max({name}), false)" for name in names]
-    present = [f"count({name})" for name in names]
-    finished = f"count(*) FILTER ({identifier(LABEL)} IN ({literals(CLASS_NAMES)}))"
-    row = table.first(f"SELECT count(*), {finished}, {', '.join(present + differs)} FROM raw")  # noqa: S608
-    assert row is not None
-    rows, finished_rows, *rest = row
+def _scan(table: Table) -> _Counts:
+    """Read the file once: keep the converted loans in the table ``loans``, and count what every column holds.
+
+    The file is too big to keep as text and reading it is what takes the time. So each row carries, beside its converted
+    fields, one bit per condition to be counted.
+    """
     columns = table.columns
-    return _Counts(
-        rows,
-        finished_rows,
-        dict(zip(columns, rest[: len(columns)], strict=True)),
-        dict(zip(columns, rest[len(columns) :], strict=True)),
-    )
+    names = [identifier(name) for name in columns]
+    # Most columns show two different values at once; for the others one bit says "differs from the first value".
+    shown = table.first(f"SELECT {', '.join(f'[min({name}), max({name})]' for name in names)} FROM {EARLY}")  # noqa: S608
+    assert shown is not None
+    constant = {name: least for name, (least, most) in zip(columns, shown, strict=True) if least == most}
+    differing = {name: first for name, first in constant.items() if first is not None}
+    conditions = [_finished(), *(f"{name} IS NOT NULL" for name in names)]
+    conditions += [f"coalesce({identifier(name)} <> {literal(first)}, false)" for name, first in differing.items()]
+    masks = [_mask(conditions[start : start + 60]) for start in range(0, len(conditions), 60)]
+    numbered = [f"{mask} AS mask_{number}" for number, mask in enumerate(masks)]
+    fields = f"CASE WHEN {_finished()} AND {_present()} THEN [{', '.join(_fields(table).values())}] END AS fields"
+    table.run(f"CREATE TEMP TABLE loans AS SELECT {fields}, {', '.join(numbered)} FROM raw")  # noqa: S608
+    found = table.numbers("SELECT count(*) AS rows, COLUMNS('mask_.*') FROM loans GROUP BY ALL")
+    rows = np.ma.filled(found.pop("rows"))
+    bits = [np.ma.filled(mask) >> np.uint64(bit) & np.uint64(1) for mask in found.values() for bit in range(60)]
+    finished, *counts = (int(rows @ bit.astype(np.int64)) for bit in bits[: len(conditions)])
+    present = dict(zip(columns, counts, strict=False))
+    differ = dict(zip(differing, counts[len(columns) :], strict=True))
+    varies = {name: name not in constant or differ.get(name, 0) > 0 for name in columns}
+    for name in set(constant) - set(differing):
+        # Empty at first: rare enough among full columns to be looked at again.
+        if _full(present[name], int(rows.sum())):
+            varies[name] = table.first(f"SELECT min({identifier(name)}) <> max({identifier(name)}) FROM raw") == (True,)  # noqa: S608
+    return _Counts(int(rows.sum()), finished, present, varies)
+
+
+def _mask(conditions: list[str]) -> str:
+    return " | ".join(f"(({condition})::UBIGINT << {bit})" for bit, condition in enumerate(conditions))
+
+
+def _full(values: int, rows: int) -> bool:
+    part, whole = LEAST_PRESENT
+    return values * whole >= rows * part
 
 
 def _funnel(table: Table, counts: _Counts) -> list[FunnelStep]:
     """Return the steps up to the 17 features, and refuse a file that does not get that far."""
     if not counts.rows:
         raise UserError(f"{table.path} holds no rows, only a header.")
-    part, whole = LEAST_PRESENT
-    full = [name for name in table.columns if counts.present[name] * whole >= counts.rows * part]
+    full = [name for name in table.columns if _full(counts.present[name], counts.rows)]
     fallen = [name for name in [*NEEDED, LABEL] if name not in full]
     if fallen:
         share = counts.present[fallen[0]] / counts.rows
@@ -187,33 +218,48 @@ def _funnel(table: Table, counts: _Counts) -> list[FunnelStep]:
     ]
 
 
-def _complete() -> str:
-    """Return the SQL condition for the rows that are finished and complete."""
-    present = " AND ".join(f"{identifier(column)} IS NOT NULL" for column in NEEDED)
-    return f"{identifier(LABEL)} IN ({literals(CLASS_NAMES)}) AND {present}"
+def _finished() -> str:
+    return f"coalesce({identifier(LABEL)} IN ({literals(CLASS_NAMES)}), false)"
 
 
-def _extract(table: Table) -> dict[str, NDArray[Any]]:
-    """Pass two: the needed columns of the complete rows as numbers and as positions in the category lists."""
-    wanted = [f"({identifier(LABEL)} = {literal(CLASS_NAMES[1])})::UTINYINT AS label"]
+def _present() -> str:
+    return " AND ".join(f"{identifier(column)} IS NOT NULL" for column in NEEDED)
+
+
+def _fields(table: Table) -> dict[str, str]:
+    """Return the fields to keep and the SQL that makes them numbers: a category becomes its position, from 1."""
+    fields = {"label": f"({identifier(LABEL)} = {literal(CLASS_NAMES[1])})::DOUBLE"}
     for column, kind in NUMBERS.items():
-        wanted.append(f"{CONVERSIONS[kind].format(f'trim({identifier(column)})')} AS {column}")
-    for column, values in CATEGORIES.items():
-        # Position 0 is no category of the list.
-        wanted.append(
-            f"coalesce(list_position([{literals(values)}], trim({identifier(column)})), 0)::UTINYINT AS {column}"
-        )
-    for name, column in GROUPS.items():
-        if column in table.columns:
-            text = f"coalesce({identifier(column)}, '')"
-            year = f"coalesce(try_cast(regexp_extract({text}, '(19|20)[0-9][0-9]') AS SMALLINT), 0::SMALLINT)"
-            wanted.append(f"{year if name == 'issue_year' else text} AS {name}")
-    return table.numbers(f"SELECT {', '.join(wanted)} FROM raw WHERE {_complete()}")  # noqa: S608 - likewise
+        fields[column] = CONVERSIONS[kind].format(identifier(column))
+    for column, known in CATEGORIES.items():
+        fields[column] = _position(column, known)
+    if "issue_d" in table.columns:
+        fields["issue_year"] = "coalesce(try_cast(regexp_extract(issue_d, '(19|20)[0-9][0-9]') AS DOUBLE), 0)"
+    if "grade" in table.columns:
+        fields["group_grade"] = _position("grade", GRADES)
+    if "addr_state" in table.columns:
+        fields["group_state"] = _position("addr_state", STATES)
+    return fields
+
+
+def _position(column: str, known: list[str]) -> str:
+    """Return SQL for the position of a value in a list, from 1; 0 where it is not in it."""
+    return f"coalesce(enum_code(try_cast(trim({identifier(column)}) AS ENUM ({literals(known)})))::DOUBLE + 1, 0)"
+
+
+def _groups(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    groups: dict[str, NDArray[Any]] = {}
+    if "issue_year" in columns:
+        groups["issue_year"] = float_column(columns["issue_year"]).astype(np.int64)
+    for name, field, known in (("grade", "group_grade", GRADES), ("addr_state", "group_state", STATES)):
+        if field in columns:
+            groups[name] = np.array(["", *known])[float_column(columns[field]).astype(np.int64)]
+    return groups
 
 
 def _features(table: Table, columns: dict[str, NDArray[Any]]) -> tuple[Matrix, Vector]:
     """Fill the (rows, 37) matrix column by column, and refuse what could not be converted."""
-    y = np.ma.filled(columns["label"]).astype(np.float64)
+    y = float_column(columns["label"])
     if not len(y):
         raise UserError(f"{table.path}: no finished loan has all of the 17 features, so no row is left.")
     X = np.zeros((len(y), len(FEATURES)))
@@ -224,11 +270,11 @@ def _features(table: Table, columns: dict[str, NDArray[Any]]) -> tuple[Matrix, V
         X[:, position] = values
     first, rows = len(NUMBERS), np.arange(len(y))
     for column, known in CATEGORIES.items():
-        positions = np.ma.filled(columns.pop(column))
+        positions = float_column(columns.pop(column)).astype(np.int64)
         if not positions.all():
             row = int(np.flatnonzero(positions == 0)[0])
             raise _bad_value(table, column, row, f"is not one of {', '.join(known)}")
-        X[rows, first + positions.astype(np.int64) - 1] = 1.0
+        X[rows, first + positions - 1] = 1.0
         first += len(known)
     return X, y
 
@@ -237,7 +283,7 @@ def _bad_value(table: Table, column: str, index: int, complaint: str) -> UserErr
     """Name the value in the ``index``-th complete row, and where that row is in the file."""
     found = table.first(
         f"SELECT row, value FROM (SELECT *, row_number() OVER () AS row, {identifier(column)} AS value FROM raw) "  # noqa: S608
-        f"WHERE {_complete()} LIMIT 1 OFFSET {index}"
+        f"WHERE {_finished()} AND {_present()} LIMIT 1 OFFSET {index}"
     )
     row, value = found if found else ("?", "?")
     return UserError(

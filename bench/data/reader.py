@@ -33,6 +33,11 @@ class Table:
     columns: list[str]
     connection: duckdb.DuckDBPyConnection
 
+    def run(self, sql: str) -> None:
+        """Run a statement."""
+        with _explained(self.path):
+            self.connection.execute(sql)
+
     def numbers(self, sql: str) -> dict[str, NDArray[Any]]:
         """Run a query and return its columns as NumPy arrays; masked arrays where there are NULLs."""
         with _explained(self.path):
@@ -56,13 +61,12 @@ def open_table(path: Path, missing: Sequence[str] = ("",)) -> Iterator[Table]:
         raise UserError(f"Cannot read {path}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     if not path.is_file():
         raise UserError(f"Cannot read {path}: there is no such file.")
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, duckdb.connect() as connection, _explained(path):
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false")
-        file = _unzipped(path, Path(scratch)) if path.suffix.lower() == ".zip" else path
-        if file.suffix.lower() == ".parquet":
-            columns = _view_parquet(connection, file, missing)
-        else:
-            columns = _view_csv(connection, file, missing)
+        with _explained(path):
+            file = _unzipped(path, Path(scratch)) if path.suffix.lower() == ".zip" else path
+            view = _view_parquet if file.suffix.lower() == ".parquet" else _view_csv
+            columns = view(connection, file, missing)
         yield Table(path, columns, connection)
 
 

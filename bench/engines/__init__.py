@@ -72,11 +72,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Engine:
-    """An entry of the registry. ``check`` refuses, by UserError, settings that the engine cannot train with."""
+    """An entry of the registry. ``network``: whether its parties talk to each other at all."""
 
     description: str
     module: str
     privacies: tuple[str, ...] = ("plain",)
+    network: bool = False
 
     def train(self, job: Job) -> Outcome:
         """Run one repeat. Raises CaseError, naming the party at fault, when it cannot be finished."""
@@ -90,7 +91,9 @@ ENGINES = {
     ),
     "local": Engine("each party alone, on its own rows only", "bench.engines.local"),
     "federated": Engine(
-        "one process a party and one for the arbiter, gRPC on loopback between them", "bench.engines.federated"
+        "one process a party and one for the arbiter, gRPC on loopback between them",
+        "bench.engines.federated",
+        network=True,
     ),
 }
 
