@@ -101,7 +101,7 @@ def _party_resources(key: str, party: PartyTrace, outcome: Outcome) -> Tree:
 
 
 def over_repeats(repeats: Sequence[Tree]) -> Tree:
-    """Turn the figures of finished repeats into summaries, and name the critical party: the one that computes longest."""
+    """Turn the figures of finished repeats into summaries; name the critical party, which computes longest."""
     merged: Tree = _merge(repeats) or {}
     time = merged.get("time")
     if not time or not time["by_party"]:

@@ -1,0 +1,57 @@
+# `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Compiled modules of packages that are never imported would take a third of the disk; Python compiles the rest at first use.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench report test lint perf wire clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo
+	@echo "  make bench DATA=loan.csv.gz                     on Lending Club's own file"
+	@echo "  make bench ARGS='--suite throughput --repeats 10'   any option of python -m bench.run"
+	@echo "  make report RUN=results/20260102-030405-quick   write a run's report again"
+
+setup: $(VENV)/.core ## make the environment in .venv and install the kit into it
+
+$(VENV)/.core: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed, this is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "installing the kit into $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@echo "installing the tools for tests and checks into $(VENV) ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+bench: setup ## compare federated with centralised and write a report (DATA=file, ARGS=options)
+	@$(BIN)/python -m bench.run $(if $(DATA),--data $(DATA)) $(ARGS)
+
+report: setup ## write a run's report again (RUN=folder)
+	@$(BIN)/python -m bench.report $(RUN)
+
+test: $(VENV)/.dev ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## check style, types and YAML
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+
+perf: $(VENV)/.dev ## measure the kit's own speed; prints ratios measured in one run
+	@$(BIN)/python tests/perf/engines.py
+	@$(BIN)/python tests/perf/data.py
+
+wire: $(VENV)/.dev ## generate the code of the parties' messages again, after a change of wire.proto
+	$(BIN)/python -m grpc_tools.protoc -I bench/engines/federated --python_out=bench/engines/federated \
+	  --pyi_out=bench/engines/federated bench/engines/federated/wire.proto
+
+clean: ## remove the environment and what tools left behind; results stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
