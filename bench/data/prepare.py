@@ -75,7 +75,7 @@ def prepare(dataset: Dataset, split: Split, balance: Balance, test_share: float,
     balancing before the split is asked of a split that needs real rows, and when the folder cannot be written.
     """
     train, test = _train_test(dataset, test_share, seed)
-    groups = {name: values[train] for name, values in dataset.groups.items()}
+    groups = {name: values[train] for name, values in dataset.groups.items() if split.kind == "column"}
     if dataset.given_parties is not None:
         groups[GIVEN] = _party_of_row(dataset)[train]
     X, y = dataset.X[train], dataset.y[train]

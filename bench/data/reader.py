@@ -66,7 +66,7 @@ def open_table(path: Path, missing: Sequence[str] = ("",)) -> Iterator[Table]:
         with _explained(path):
             file = _unzipped(path, Path(scratch)) if path.suffix.lower() == ".zip" else path
             view = _view_parquet if file.suffix.lower() == ".parquet" else _view_csv
-            columns = view(connection, file, missing)
+            columns = view(connection, file, path, missing)
         yield Table(path, columns, connection)
 
 
@@ -90,8 +90,8 @@ def float_column(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
 
 
-def _view_csv(connection: duckdb.DuckDBPyConnection, file: Path, missing: Sequence[str]) -> list[str]:
-    columns = _header(file)
+def _view_csv(connection: duckdb.DuckDBPyConnection, file: Path, path: Path, missing: Sequence[str]) -> list[str]:
+    columns = _header(file, path)
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
     # The dialect is stated, not guessed: a guess from the first rows can differ from one file to the next.
     options = (
@@ -102,7 +102,7 @@ def _view_csv(connection: duckdb.DuckDBPyConnection, file: Path, missing: Sequen
     return columns
 
 
-def _view_parquet(connection: duckdb.DuckDBPyConnection, file: Path, missing: Sequence[str]) -> list[str]:
+def _view_parquet(connection: duckdb.DuckDBPyConnection, file: Path, _: Path, missing: Sequence[str]) -> list[str]:
     source = f"read_parquet({_location(file)})"
     columns = [str(row[0]) for row in connection.execute(f"DESCRIBE FROM {source}").fetchall()]
     texts = [
@@ -119,17 +119,19 @@ def _location(file: Path) -> str:
     return literal(re.sub(r"([*?\[])", r"[\1]", str(file.absolute())))
 
 
-def _header(file: Path) -> list[str]:
+def _header(file: Path, path: Path) -> list[str]:
+    """Return the column names of a CSV file that came as ``path``."""
     opened = gzip.open if file.suffix.lower() == ".gz" else open
     with opened(file, "rt", encoding="utf-8-sig", newline="") as text:
         names = [name.strip() for name in next(csv.reader(text), [])]
     if not any(names):
-        raise UserError(f"Cannot read {file}: it is empty, or its first line is not a header of column names.")
+        raise UserError(f"Cannot read {path}: it is empty, or its first line is not a header of column names.")
     if any("\0" in name for name in names):
-        raise UserError(f"Cannot read {file}: it is not a CSV file (its first line is binary).")
-    twice = [name or "(no name)" for name, count in Counter(names).items() if count > 1 or not name]
-    if twice:
-        raise UserError(f"Cannot read {file}: column names must be there and unique, but see '{twice[0]}'.")
+        raise UserError(f"Cannot read {path}: it is not a CSV file (its first line is binary).")
+    counts = Counter(name.lower() for name in names)
+    wrong = [name for name in names if not name or counts[name.lower()] > 1]
+    if wrong:
+        raise UserError(f"Cannot read {path}: every column needs a name of its own (case aside), but see '{wrong[0]}'.")
     return names
 
 

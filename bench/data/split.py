@@ -147,7 +147,7 @@ def _draw(split: Split, spread: Callable[[Vector], list[Rows]], draws: int, rng:
         if all(len(part) for part in parts):
             return parts
     raise UserError(
-        f"Split '{split.text}' left a party without a row in {MOST_DRAWS} draws: raise ALPHA or take fewer."
+        f"Split '{split.text}' left a party without a row in {MOST_DRAWS} draws: raise ALPHA or take fewer parties."
     )
 
 

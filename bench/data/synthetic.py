@@ -68,8 +68,8 @@ PHRASES = [
 ]
 
 # Log odds of being charged off per standard unit of each cause, and the level that gives 14.6 % charged off.
-RISK_BASE = -2.08
-RISK_RATE, RISK_TERM, RISK_INCOME, RISK_DTI, RISK_INQUIRIES, RISK_USE = 0.48, 0.45, -0.33, 0.13, 0.13, 0.13
+RISK_BASE = -2.18
+RISK_RATE, RISK_TERM, RISK_INCOME, RISK_DTI, RISK_INQUIRIES, RISK_USE = 0.49, 0.45, -0.33, 0.13, 0.13, 0.13
 RISK_NO_EMPLOYMENT = 0.45
 
 # The raw columns in the public file's order, each as an SQL expression over the arrays that _draw makes. Lists are
