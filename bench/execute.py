@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -51,7 +51,7 @@ def start(checked: Suite, out: Path, command: list[str]) -> int:
     Raises UserError, leaving nothing behind, when the data cannot be read or do not fit the suite.
     """
     now = datetime.now().astimezone()
-    made_out = not out.exists()
+    made = [place for place in (out, *out.parents) if not place.exists()]
     folder = results.create(out, f"{now:%Y%m%d-%H%M%S}-{checked.name}")
     try:
         with _workspace() as work:
@@ -63,8 +63,9 @@ def start(checked: Suite, out: Path, command: list[str]) -> int:
     except BaseException:
         if not (folder / "run.json").exists():
             shutil.rmtree(folder)
-            if made_out:
-                out.rmdir()
+            with suppress(OSError):  # another run may have begun there
+                for place in made:
+                    place.rmdir()
         raise
 
 
@@ -79,7 +80,10 @@ def resume(folder: Path) -> int:
     checked = suite.check(run["plan"])
     unfinished = [entry for entry in run["cases"] if entry["status"] in ("pending", "failed")]
     if not unfinished:
-        print(f"nothing to resume: every case is finished\nreport: {folder / 'report.html'}")
+        from bench import report
+
+        # Written again: the run may have been killed between its last case and its report.
+        print(f"nothing to resume: every case is finished\nreport: {report.render(folder)}")
         return 0
     with _workspace() as work:
         session = _Session(checked, folder, work, run, _load(checked, work))
@@ -279,21 +283,24 @@ def _write_down(session: _Session, case: Case, repeat: int, outcome: Outcome) ->
     for number, party in enumerate(outcome.parties):
         who = {"party": party.party, "role": party.role}
         results.append_rows(folder, "epochs.csv", ({**key, **who, **row} for row in epoch_rows(party.recorder)))
-        process = 1000 * session.suite.cases.index(case) + 100 * repeat + number
+        process = 1_000_000 * session.suite.cases.index(case) + 1000 * repeat + number  # unlike any other's
         events += chrome_events(party.recorder, process, f"{case.id}, repeat {repeat}: {party.party}/{party.role}")
     results.append_events(folder / "trace.json", events)
     results.append_rows(folder, "resources.csv", ({**key, **row} for row in outcome.samples.rows))
     warmup, local_epochs = session.suite.warmup_epochs, case.training.local_epochs
-    record["figures"].append(summary.figures(outcome, scores, warmup, local_epochs))
-    record.update(summary.over_repeats(record["figures"]))
-    record["repeats_done"].append(repeat)
-    record["epochs_run"].append(outcome.epochs_run)
-    record["parties"] = [{"party": party.party, "role": party.role} for party in outcome.parties]
-    record["loss"] = record["loss"] or outcome.losses
-    record["notes"] = list(dict.fromkeys([*record["notes"], *(f"repeat {repeat}: {note}" for note in prepared.notes)]))
-    if len(record["repeats_done"]) == session.suite.repeats:
-        record["status"] = "ok"
+    repeats = [*record["figures"], summary.figures(outcome, scores, warmup, local_epochs)]
+    done = [*record["repeats_done"], repeat]
     session.run["datasets"][case.dataset]["splits"].setdefault(case.split_id, prepared.facts)
+    record.update(  # at once: an interrupt leaves the repeat either recorded or to be done again
+        **summary.over_repeats(repeats),
+        figures=repeats,
+        repeats_done=done,
+        epochs_run=[*record["epochs_run"], outcome.epochs_run],
+        parties=[{"party": party.party, "role": party.role} for party in outcome.parties],
+        loss=record["loss"] or outcome.losses,
+        notes=list(dict.fromkeys([*record["notes"], *(f"repeat {repeat}: {note}" for note in prepared.notes)])),
+        status="ok" if len(done) == session.suite.repeats else record["status"],
+    )
     _note_cost_of_measuring(session.run, outcome)
 
 

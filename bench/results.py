@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,8 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); free some space or choose another --out"
         ) from error
@@ -151,8 +154,9 @@ def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
                 for row in csv.reader(file)
                 if len(row) == len(columns) and row != columns and row[1].isdigit() and (row[0], int(row[1])) in done
             ]
-        write_text(path, "")
-        append_rows(folder, name, [dict(zip(columns, row, strict=True)) for row in rows])
+        kept = io.StringIO()
+        csv.writer(kept, lineterminator="\n").writerows([columns, *rows])
+        write_text(path, kept.getvalue())
 
 
 def append_events(path: Path, events: Iterable[Mapping[str, Any]]) -> None:

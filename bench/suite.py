@@ -128,6 +128,12 @@ def check(plan: Mapping[str, Any]) -> Suite:
     repeated = {case.id for case in cases if sum(other.id == case.id for other in cases) > 1}
     if repeated:
         raise UserError(f"suite: two cases have the id {sorted(repeated)[0]!r}; ids must differ")
+    for case in cases:
+        if case.training.solver == "own" and case.training.epochs <= run["warmup_epochs"]:
+            raise UserError(
+                f"case {case.id}: {case.training.epochs} epochs leave none to measure after "
+                f"{run['warmup_epochs']} warmup_epochs; train longer or warm up less"
+            )
     return Suite(
         name=str(plan.get("name", "suite")),
         title=str(plan.get("title", "")),

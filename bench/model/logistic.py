@@ -222,8 +222,9 @@ def standardise_in_place(X: Array, total: Summation) -> Moments:
     X -= means
     squares = total("squares", np.einsum("ij,ij->j", X, X))
     deviations = np.sqrt(squares / rows)
-    # A column whose spread is rounding error of its mean is constant.
-    constant = deviations <= 10 * np.finfo(np.float64).eps * np.abs(means)
+    # A column whose spread is rounding error of its mean is constant. The error of a sum grows with its terms; this is
+    # scikit-learn's bound.
+    constant = deviations <= max(10.0, rows) * np.finfo(np.float64).eps * np.abs(means)
     deviations[constant] = 1.0
     X /= deviations
     return means, deviations
