@@ -161,7 +161,7 @@ def _figure(summary: Any, write: Write, absent: str = figures.NOT_MEASURED) -> C
 
 
 def _absent(case: Case) -> str:
-    """Say why a case has no figure of communication: it has none, or nobody measured it."""
+    """Say why a case has no figure: there is nothing (no network, a solver without epochs), or nobody measured it."""
     return NONE if case.get("network") == "none" else figures.NOT_MEASURED
 
 
@@ -181,9 +181,9 @@ def _glance(run: Run) -> Table:
     rows = [
         [
             Cell(label_of(case)),
-            _figure(dig(case, "time", "epoch_seconds"), write),
+            _figure(dig(case, "time", "epoch_seconds"), write, _absent(case)),
             _ratio_cell(case, run["cases"]),
-            _figure(parts.get("computing"), write),
+            _figure(parts.get("computing"), write, _absent(case)),
             *(_figure(parts.get(name), write, _absent(case)) for name in ("communicating", "waiting")),
             _figure(dig(case, "bytes", "epoch_sent"), write_bytes, _absent(case)),
             _figure(dig(case, "metrics", "auc"), figures.score)

@@ -86,12 +86,12 @@ def _party_bytes(party: PartyTrace, warmup: int, local_epochs: int) -> Tree:
 
 
 def _party_resources(key: str, party: PartyTrace, outcome: Outcome) -> Tree:
-    """Return CPU over the epochs (exact, from the process's own clock) and memory peaks (kernel's, and sampled USS)."""
+    """Return CPU over the epochs (from the process's own clock) and memory peaks (the kernel's, largest USS seen)."""
     wall = sum(epoch.seconds for epoch in party.recorder.epochs)
     cpu = sum(epoch.cpu_seconds for epoch in party.recorder.epochs)
     rows = [row for row in outcome.samples.rows if row["party"] == key]
     sampled_rss = [row["rss"] for row in rows if row.get("rss") is not None]
-    uss = [row["uss"] for row in rows if row.get("uss") is not None]
+    uss = [value for value in (party.uss, *(row.get("uss") for row in rows)) if value is not None]
     return {
         "cpu_percent": 100.0 * cpu / wall if wall else None,
         "cpu_seconds": cpu if wall else None,

@@ -54,6 +54,7 @@ class PartyTrace:
     role: str
     recorder: Recorder
     peak_rss: int | None
+    uss: int | None
     wire: dict[str, int] | None = None
 
 
@@ -156,7 +157,7 @@ def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) ->
     return Outcome(
         models=list(models.values()),
         parties=[
-            PartyTrace(w.party, w.role, left.recorder, left.peak_rss, left.result.get("wire"))
+            PartyTrace(w.party, w.role, left.recorder, left.peak_rss, left.uss, left.result.get("wire"))
             for w, left in zip(workers, finished, strict=True)
         ],
         losses=results[0]["losses"],

@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.errors import CaseError
 from bench.measure.trace import Epoch, Recorder, Span
 
@@ -55,11 +57,15 @@ class Worker:
 
 @dataclass
 class Finished:
-    """What a worker left: its result, its recorder, and the peak of its resident memory in bytes (None: unknown)."""
+    """What a worker left: its result, its recorder, and its memory in bytes (None: unknown).
+
+    ``peak_rss`` is the largest resident size ever, ``uss`` what was its alone at the end of the training.
+    """
 
     result: dict[str, Any]
     recorder: Recorder
     peak_rss: int | None
+    uss: int | None
 
 
 def run(workers: list[Worker], time_limit: float, on_start: Callable[[dict[str, int]], None]) -> list[Finished]:
@@ -157,7 +163,7 @@ def _finished(worker: Worker) -> Finished:
     recorder = Recorder(
         spans=[Span(**span) for span in left["spans"]], epochs=[Epoch(**epoch) for epoch in left["epochs"]]
     )
-    return Finished(left["result"], recorder, left["peak_rss"])
+    return Finished(left["result"], recorder, left["peak_rss"], left["uss"])
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -194,6 +200,7 @@ def work(main: Callable[[dict[str, Any], Path, Recorder], dict[str, Any]]) -> No
         "spans": [asdict(span) for span in recorder.spans],
         "epochs": [asdict(epoch) for epoch in recorder.epochs],
         "peak_rss": peak_rss(),
+        "uss": psutil.Process().memory_full_info().uss,
     }
     leave(path.parent / "result.json", left)
 

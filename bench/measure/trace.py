@@ -72,7 +72,7 @@ class Recorder:
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the clock of an epoch; spans from here on belong to it."""
-        self.epoch, self._start, self._cpu = epoch, perf_counter(), process_time()
+        self.epoch, self._cpu, self._start = epoch, process_time(), perf_counter()
 
     def end_epoch(self, loss: float | None = None) -> None:
         """Stop the clock of the epoch; one that is never ended is not reported."""
@@ -97,8 +97,9 @@ class _Timed:
     ) -> None:
         recorder = self.recorder
         if recorder.enabled:
-            seconds = perf_counter() - self.start
-            recorder.spans.append(Span(recorder.epoch, self.phase, self.start, seconds, process_time() - self.cpu))
+            # The CPU clock is a system call, where a process is likely to be set aside: it belongs inside the span.
+            cpu = process_time() - self.cpu
+            recorder.spans.append(Span(recorder.epoch, self.phase, self.start, perf_counter() - self.start, cpu))
 
 
 def _added(values: list[Any]) -> Any:

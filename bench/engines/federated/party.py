@@ -84,7 +84,8 @@ def _exchange(
         answer = next(stream, None)
         if answer is None:
             raise wire.WireError("nothing: it ended the stream too early")
-        back, cpu = perf_counter(), time.process_time() - cpu
+        cpu = time.process_time() - cpu
+        back = perf_counter()
         with recorder.span("serialise"):
             reply = wire.parse(wire_pb2.FromArbiter, answer)
             assert isinstance(reply, wire_pb2.FromArbiter)
