@@ -164,22 +164,28 @@ def _scan(table: Table) -> _Counts:
     numbered = [f"{mask} AS mask_{number}" for number, mask in enumerate(masks)]
     fields = f"CASE WHEN {_finished()} AND {_present()} THEN [{', '.join(_fields(table).values())}] END AS fields"
     table.run(f"CREATE TEMP TABLE loans AS SELECT {fields}, {', '.join(numbered)} FROM raw")  # noqa: S608
-    found = table.numbers("SELECT count(*) AS rows, COLUMNS('mask_.*') FROM loans GROUP BY ALL")
-    rows = np.ma.filled(found.pop("rows"))
-    bits = [np.ma.filled(mask) >> np.uint64(bit) & np.uint64(1) for mask in found.values() for bit in range(60)]
-    finished, *counts = (int(rows @ bit.astype(np.int64)) for bit in bits[: len(conditions)])
+    rows, finished, *counts = _tally(table, len(conditions))
     present = dict(zip(columns, counts, strict=False))
     differ = dict(zip(differing, counts[len(columns) :], strict=True))
     varies = {name: name not in constant or differ.get(name, 0) > 0 for name in columns}
     for name in set(constant) - set(differing):
         # Empty at first: rare enough among full columns to be looked at again.
-        if _full(present[name], int(rows.sum())):
+        if _full(present[name], rows):
             varies[name] = table.first(f"SELECT min({identifier(name)}) <> max({identifier(name)}) FROM raw") == (True,)  # noqa: S608
-    return _Counts(int(rows.sum()), finished, present, varies)
+    return _Counts(rows, finished, present, varies)
 
 
 def _mask(conditions: list[str]) -> str:
+    """Return SQL for one number that holds a bit for each of at most 60 conditions."""
     return " | ".join(f"(({condition})::UBIGINT << {bit})" for bit, condition in enumerate(conditions))
+
+
+def _tally(table: Table, conditions: int) -> list[int]:
+    """Count the rows, and those that meet each condition. Few bit patterns occur, so they are grouped first."""
+    found = table.numbers("SELECT count(*) AS rows, COLUMNS('mask_.*') FROM loans GROUP BY ALL")
+    rows = np.ma.filled(found.pop("rows"))
+    bits = [np.ma.filled(mask) >> np.uint64(bit) & np.uint64(1) for mask in found.values() for bit in range(60)]
+    return [int(rows.sum()), *(int(rows @ bit.astype(np.int64)) for bit in bits[:conditions])]
 
 
 def _full(values: int, rows: int) -> bool:

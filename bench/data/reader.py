@@ -122,12 +122,13 @@ def _location(file: Path) -> str:
 def _header(file: Path, path: Path) -> list[str]:
     """Return the column names of a CSV file that came as ``path``."""
     opened = gzip.open if file.suffix.lower() == ".gz" else open
-    with opened(file, "rt", encoding="utf-8-sig", newline="") as text:
+    # Bytes that are no UTF-8 further down are the query's to report, with their line.
+    with opened(file, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         names = [name.strip() for name in next(csv.reader(text), [])]
     if not any(names):
         raise UserError(f"Cannot read {path}: it is empty, or its first line is not a header of column names.")
-    if any("\0" in name for name in names):
-        raise UserError(f"Cannot read {path}: it is not a CSV file (its first line is binary).")
+    if not all(name.isprintable() for name in names):
+        raise UserError(f"Cannot read {path}: it is not a CSV file in UTF-8 (its first line is not text).")
     counts = Counter(name.lower() for name in names)
     wrong = [name for name in names if not name or counts[name.lower()] > 1]
     if wrong:
@@ -155,8 +156,6 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn what reading can go wrong with into one line that names the file."""
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise UserError(f"Cannot read {path}: it is not a CSV file in UTF-8 (is it binary?).") from error
     except csv.Error as error:
         raise UserError(f"Cannot read {path}: its first line is not a CSV header ({error}).") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
