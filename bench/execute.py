@@ -90,10 +90,20 @@ def resume(folder: Path) -> int:
         for name, dataset in session.datasets.items():
             if _facts(checked, name, dataset) != {**run["datasets"][name], "splits": {}}:
                 raise UserError(f"{folder}: dataset {name} has changed since ({dataset.source}); start a new run")
+        _note_other_environment(run)
         for entry in unfinished:
             entry["status"], entry["error"] = "pending", None
         results.keep_finished(folder, {entry["id"]: entry["repeats_done"] for entry in run["cases"]})
         return _execute(session)
+
+
+def _note_other_environment(run: dict[str, Any]) -> None:
+    """Warn in the run when it goes on with another machine or other versions than it began with."""
+    began, now = run["environment"], environment.describe(processes=1)
+    facts = ("cpu", "cores_available", "memory_bytes", "os", "kernel", "python", "packages")
+    other = [fact for fact in facts if began.get(fact) != now[fact]]
+    if other:
+        began["warnings"].append(f"the run was resumed with another {', '.join(other)}: its repeats are not alike")
 
 
 @contextmanager
