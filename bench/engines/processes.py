@@ -110,34 +110,40 @@ def _start(worker: Worker) -> subprocess.Popen[bytes]:
 
 def _watch(workers: list[Worker], processes: list[subprocess.Popen[bytes]], time_limit: float) -> None:
     deadline = time.monotonic() + time_limit
-    while any(process.poll() is None for process in processes):
-        if any(process.returncode not in (None, 0) for process in processes):
-            break
+    # Every one is polled each time: one that has died must be seen while others still run.
+    while None in (statuses := [process.poll() for process in processes]) and not any(statuses):
         if time.monotonic() > deadline:
             raise CaseError(_blame_for_time(workers, processes, time_limit))
         time.sleep(_POLL_SECONDS)
-    if all(process.returncode == 0 for process in processes):
+    if not any(statuses):
         return
     grace = time.monotonic() + _GRACE_SECONDS
-    while any(process.poll() is None for process in processes) and time.monotonic() < grace:
+    while None in [process.poll() for process in processes] and time.monotonic() < grace:
         time.sleep(_POLL_SECONDS)
     raise CaseError(_blame(workers, processes))
 
 
 def _blame(workers: list[Worker], processes: list[subprocess.Popen[bytes]]) -> str:
-    """Say who is at fault: first who was killed, then whom the arbiter names, then who failed by itself."""
+    """Say who is at fault: who was killed, else who failed by itself, else whom the others name, the arbiter first.
+
+    A party that fails by itself is soon called lost by the arbiter, but knows better why.
+    """
     for worker, process in zip(workers, processes, strict=True):
         if process.returncode is not None and process.returncode < 0:
             number = -process.returncode
             why = " (the kernel does this when memory runs out)" if number == signal.SIGKILL else ""
             return f"{worker.name} died: killed by {signal.Signals(number).name}{why}"
-    errors = [(worker, _read(worker.folder / "error.json")) for worker in workers]
-    named = sorted((w.role != "arbiter", w.key, e) for w, error in errors if error and (e := error.get("error")))
-    if named:
-        return str(named[0][2])
+    errors = {worker.key: (_read(worker.folder / "error.json") or {}).get("error") for worker in workers}
+    for worker in workers:
+        error = errors[worker.key]
+        if error and error.startswith(worker.name):
+            return str(error)
     for worker, process in zip(workers, processes, strict=True):
-        if process.returncode not in (None, 0):
+        if process.returncode and not errors[worker.key]:
             return f"{worker.name} ended with status {process.returncode}: {_last_line(worker.folder / 'log.txt')}"
+    for worker in sorted(workers, key=lambda worker: worker.role != "arbiter"):
+        if errors[worker.key]:
+            return str(errors[worker.key])
     return "a party failed without saying why"
 
 

@@ -66,6 +66,8 @@ class Rounds:
     def waiting_for(self) -> str:
         """Say who has not sent its message of the present round."""
         missing = [self.describe(party) for party in self.parties if party not in self.arrived]
+        if not missing:
+            return f"adding up what the parties sent {self.when()}"
         return f"waiting for {', '.join(missing)} {self.when()}"
 
     def admit(self, raw: bytes) -> str:
@@ -98,12 +100,26 @@ class Rounds:
         with self.changed:
             number = self.number
             self.arrived[party] = (raw, received)
+            self._check_all_here()
             if len(self.arrived) == len(self.parties) and self.failure is None:
                 self._finish()
                 self.changed.notify_all()
             else:
                 self.changed.wait_for(lambda: self.number > number or self.failure is not None)
             return self.answers.get(party) if self.failure is None else None
+
+    def leave(self, party: str) -> None:
+        """Note that a party has ended its side of the stream in order."""
+        with self.changed:
+            self.left.add(party)
+            self._check_all_here()
+            self.changed.notify_all()
+
+    def _check_all_here(self) -> None:
+        """End the case when some go on with a round and others have left: they would wait for ever."""
+        if self.arrived and self.left:
+            names = ", ".join(self.describe(party) for party in self.parties if party in self.left)
+            self.fail(f"{names} left {self.when()}, before the end of the training")
 
     def _finish(self) -> None:
         """Do the work of a round whose messages are all in."""
@@ -165,9 +181,7 @@ def serve(rounds: Rounds, requests: Iterator[bytes], context: grpc.ServicerConte
         else:
             yield answer
     if party is not None:
-        with rounds.changed:
-            rounds.left.add(party)
-            rounds.changed.notify_all()
+        rounds.leave(party)
 
 
 def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:
