@@ -177,7 +177,8 @@ def _scan(table: Table) -> _Counts:
 
 
 def _mask(conditions: list[str]) -> str:
-    """Return SQL for one number that holds a bit for each condition. (CASE is faster here than a shift.)"""
+    """Return SQL for one number that holds a bit for each condition."""
+    # CASE takes less time than shifting a cast truth value.
     bits = [
         f"CASE WHEN {condition} THEN {1 << bit}::UINTEGER ELSE 0::UINTEGER END"
         for bit, condition in enumerate(conditions)
