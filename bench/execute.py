@@ -149,7 +149,7 @@ def _prepare(session: _Session, repeat: int) -> None:
 def _new_run(session: _Session, now: datetime, command: list[str]) -> dict[str, Any]:
     checked = session.suite
     most = max(len(session.prepared[case.preparation].shards) + 1 for case in checked.cases)
-    federated = any(case.engine == "federated" for case in checked.cases)
+    together = any(engines.ENGINES[case.engine].network for case in checked.cases)
     return {
         "schema_version": results.SCHEMA_VERSION,
         "run_id": session.folder.name,
@@ -159,7 +159,7 @@ def _new_run(session: _Session, now: datetime, command: list[str]) -> dict[str, 
         "suite": {"name": checked.name, "title": checked.title, "description": checked.description},
         "plan": checked.plan,
         "revision": environment.revision(_ROOT),
-        "environment": environment.describe(processes=most if federated else 1),
+        "environment": environment.describe(processes=most if together else 1),
         "measuring": {"sampler_hertz": HERTZ, "sampler_cpu_percent": None, "warnings": []},
         "datasets": {name: _facts(checked, name, dataset) for name, dataset in session.datasets.items()},
         "cases": [_new_case(case, checked) for case in checked.cases],

@@ -129,7 +129,7 @@ def check(plan: Mapping[str, Any]) -> Suite:
     if repeated:
         raise UserError(f"suite: two cases have the id {sorted(repeated)[0]!r}; ids must differ")
     for case in cases:
-        if case.training.solver == "own" and case.training.epochs <= run["warmup_epochs"]:
+        if case.training.solver == "own" and case.training.epochs - case.training.local_epochs < run["warmup_epochs"]:
             raise UserError(
                 f"case {case.id}: {case.training.epochs} epochs leave none to measure after "
                 f"{run['warmup_epochs']} warmup_epochs; train longer or warm up less"

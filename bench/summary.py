@@ -46,13 +46,18 @@ def figures(outcome: Outcome, scores: Mapping[str, Mapping[str, float | None]], 
     }
 
 
+def _measured(number: int, warmup: int, local_epochs: int) -> bool:
+    """Tell whether a round counts: not the set-up (0), and no pass of it within the warm-up."""
+    return number > 0 and (number - 1) * local_epochs >= warmup
+
+
 def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | None:
     """Return the times of one process's measured epochs; None when it recorded none.
 
     The epoch is the median. Medians of phases would not add up to it (where either of two phases is long, both medians
     are short), so phases are means over the middle half of the epochs, by wall time: as robust, and they add up.
     """
-    epochs = [epoch for epoch in party.recorder.epochs if epoch.epoch * local_epochs > warmup and epoch.epoch > 0]
+    epochs = [epoch for epoch in party.recorder.epochs if _measured(epoch.epoch, warmup, local_epochs)]
     if not epochs:
         return None
     by_wall = sorted(epochs, key=lambda epoch: epoch.seconds)
@@ -79,7 +84,7 @@ def _party_bytes(party: PartyTrace, warmup: int, local_epochs: int) -> Tree:
         of_rounds = [
             row[f"bytes_{way}"]
             for row in epoch_rows(party.recorder)
-            if row[f"bytes_{way}"] is not None and row["epoch"] > 0 and row["epoch"] * local_epochs > warmup
+            if row[f"bytes_{way}"] is not None and _measured(row["epoch"], warmup, local_epochs)
         ]
         result[f"epoch_{way}"] = median(of_rounds) / local_epochs if of_rounds else None
     return result

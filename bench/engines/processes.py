@@ -7,6 +7,7 @@ other end of a pipe.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
@@ -29,6 +30,7 @@ from bench.measure.trace import Epoch, Recorder, Span
 # After the first process has failed the others get this long to say whom they blame.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 # One thread for each process, so that parties that share a machine do not fight for cores and every engine computes
 # alike.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
@@ -189,6 +191,9 @@ def _last_line(log: Path) -> str:
 
 def work(main: Callable[[dict[str, Any], Path, Recorder], dict[str, Any]]) -> None:
     """Run ``main(config, folder, recorder)`` in this process and leave its result, or its error, for the parent."""
+    if platform.system() == "Linux":
+        # A stopped process reads no pipe, but the kernel can end it when its parent dies.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     path = Path(sys.argv[1])
     config = json.loads(path.read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -32,16 +33,19 @@ def train(
     optimiser step. With FedAvg each round averages, weighted alike, the weights after ``local_epochs`` passes (McMahan
     et al. 2017); the optimiser's state stays local. Raises CaseError when the loss or the weights are no longer finite.
     """
-    total_rows = 0.0
+    total_rows, computing = 0.0, perf_counter()
 
     def total(kind: str, vector: Array) -> Array:
-        nonlocal total_rows
+        nonlocal total_rows, computing
+        recorder.add("compute", computing, perf_counter() - computing)
         result = exchange(kind, vector)
+        computing = perf_counter()
         if kind == "sums":
             total_rows = float(result[-1])
         return result
 
     means, deviations = logistic.standardise_in_place(X, total)
+    recorder.add("compute", computing, perf_counter() - computing)
     recorder.end_epoch()
     share = len(y) / total_rows
     rng = np.random.default_rng(seed)

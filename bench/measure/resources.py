@@ -12,7 +12,7 @@ import psutil
 
 HERTZ = 5.0
 # Looking for new child processes reads the whole process table, so it is done less often than sampling.
-_TREE_EVERY = 10
+_TREE_EVERY = 5
 # The kernel walks a process's whole memory map for USS: at the full rate that alone would cost 1.5 % of a core.
 _USS_EVERY = 5
 
@@ -54,11 +54,11 @@ class Sampler:
         psutil.cpu_percent()  # the first call only sets the starting point
         tick = 0
         while True:
-            if tick % _TREE_EVERY == 0:
+            if tick % _TREE_EVERY == _TREE_EVERY - 1:  # not at once: a party that has just begun has no children yet
                 self._find_children()
             t = perf_counter() - began
             for name, tree in self._trees.items():
-                row = self._measure(tree, uss=tick % _USS_EVERY == 0)
+                row = self._measure(tree, uss=tick % _USS_EVERY == _USS_EVERY - 1)
                 if row:
                     self._samples.rows.append({"party": name, "host": host, "t": round(t, 3), **row})
             self._samples.rows.append({"party": "", "host": host, "t": round(t, 3), **_measure_host(first=tick == 0)})
@@ -93,7 +93,10 @@ class Sampler:
                     cpu = process.cpu_percent()
                     memory = process.memory_full_info() if uss else process.memory_info()
                     disk = process.io_counters() if hasattr(process, "io_counters") else None
+                ended = memory.rss == 0  # the kernel still lists it, but it has no memory any more
             except psutil.Error:
+                ended = True
+            if ended:
                 tree.remove(process)
                 continue
             values = {

@@ -22,6 +22,9 @@ CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", _PING_EVERY_MS),
     ("grpc.keepalive_timeout_ms", _PING_ANSWER_MS),
     ("grpc.keepalive_permit_without_calls", 1),
+    # gRPC's own pings that probe the bandwidth wait a minute for their answer, and hold the keepalive's back meanwhile.
+    ("grpc.http2.ping_timeout_ms", _PING_ANSWER_MS),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", _PING_EVERY_MS // 2),
     ("grpc.max_receive_message_length", 256 * 1024 * 1024),
