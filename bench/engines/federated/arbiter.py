@@ -180,8 +180,11 @@ def serve(rounds: Rounds, requests: Iterator[bytes], context: grpc.ServicerConte
             context.abort(grpc.StatusCode.ABORTED, str(rounds.failure))
         else:
             yield answer
-    if party is not None:
+    # The requests of a broken connection end just like those of a party that leaves.
+    if party is not None and context.is_active():
         rounds.leave(party)
+    else:
+        rounds.lost(party)
 
 
 def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:
