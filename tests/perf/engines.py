@@ -56,8 +56,10 @@ def epoch_seconds(outcome: Outcome) -> float:
     """Return the median epoch of the process that computes longest."""
     slowest = max(
         (party for party in outcome.parties if party.role != "arbiter"),
-        key=lambda party: sum(span.seconds for span in party.recorder.spans if span.phase == "compute")
-        or sum(epoch.seconds for epoch in party.recorder.epochs),
+        key=lambda party: (
+            sum(span.seconds for span in party.recorder.spans if span.phase == "compute")
+            or sum(epoch.seconds for epoch in party.recorder.epochs)
+        ),
     )
     return median(epoch.seconds for epoch in slowest.recorder.epochs if epoch.epoch > WARM_UP)
 

@@ -21,8 +21,6 @@ _PING_ANSWER_MS = 3500
 CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", _PING_EVERY_MS),
     ("grpc.keepalive_timeout_ms", _PING_ANSWER_MS),
-    # While a ping of another kind (to estimate bandwidth) is under way no other is sent, and its own limit is a minute.
-    ("grpc.http2.ping_timeout_ms", _PING_ANSWER_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     # gRPC's own pings that probe the bandwidth wait a minute for their answer, and hold the keepalive's back meanwhile.
     ("grpc.http2.ping_timeout_ms", _PING_ANSWER_MS),
