@@ -337,28 +337,40 @@ def _note_cost_of_measuring(run: dict[str, Any], outcome: Outcome) -> None:
 
 
 def _table(run: dict[str, Any]) -> str:
-    """Return the short table that ends a run: one line a case, medians over repeats."""
-    rows = [("case", "status", "epoch", "computing", "communicating", "waiting", "specificity", "AUC")]
-    for entry in run["cases"]:
-        dig = figures.dig
-        party = dig(entry, "time", "critical_party")
-        phases = dig(entry, "time", "by_party", party, "phases") if party else None
-        times = [
-            dig(entry, "time", "epoch_seconds"),
-            dig(phases, "compute"),
-            figures.communicating(phases),
-            dig(phases, "wait"),
-        ]
-        scores = [dig(entry, "metrics", "specificity"), dig(entry, "metrics", "auc")]
+    """Return the short table that ends a run: one line a case, medians over repeats, times of the critical party."""
+    all_times = [_times(entry) for entry in run["cases"]]
+    unit = figures.time_unit(value["median"] for times in all_times for value in times if value)
+    times_of = ("epoch", "computing", "communicating", "waiting")
+    rows = [("case", "status", *(f"{name} ({unit.name})" for name in times_of), "specificity", "AUC")]
+    for entry, times in zip(run["cases"], all_times, strict=True):
+        scores = [figures.dig(entry, "metrics", name) for name in ("specificity", "auc")]
         rows.append(
             (
                 entry["id"],
                 entry["status"],
-                *(figures.seconds(value["median"]) if value else "-" for value in times),
+                *(figures.in_unit(value["median"], unit) if value else "-" for value in times),
                 *(figures.score(value["median"]) if value else "-" for value in scores),
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)  # words to the left, numbers to the right
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
     failed = [f"{entry['id']}: {entry['error']}" for entry in run["cases"] if entry["status"] == "failed"]
     return "\n".join(["", *lines, *failed, ""])
+
+
+def _times(entry: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """Return a case's epoch, computing, communicating and waiting (summaries, seconds)."""
+    party = figures.dig(entry, "time", "critical_party")
+    phases = figures.dig(entry, "time", "by_party", party, "phases") if party else None
+    return [
+        figures.dig(entry, "time", "epoch_seconds"),
+        figures.dig(phases, "compute"),
+        figures.communicating(phases),
+        figures.dig(phases, "wait"),
+    ]

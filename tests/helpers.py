@@ -139,10 +139,10 @@ def established(process: psutil.Process) -> list[Any]:
     return []
 
 
-def workers_left(folder_of_configs: str = "bench-") -> list[list[str]]:
-    """The command lines of worker processes whose config file lies below a folder of that name."""
+def workers_left(folder: Path) -> list[list[str]]:
+    """The command lines of worker processes whose config file lies below ``folder``."""
     found = (words(process) for process in psutil.process_iter())
-    return [line for line in found if any("bench.engines." in word for word in line) and folder_of_configs in line[-1]]
+    return [line for line in found if any("bench.engines." in word for word in line) and str(folder) in line[-1]]
 
 
 def only_run(out: Path) -> Path:

@@ -108,7 +108,12 @@ def test_training_does_what_the_model_says(train: Train, prepared: Callable[[str
 def test_fedavg_averages_weights_after_local_epochs(
     train: Train, prepared: Callable[[str], Prepared], optimiser: str
 ) -> None:
-    settings = {"optimiser": optimiser, "aggregation": "fedavg", "local_epochs": 3, "learning_rate": 0.1}
+    settings: dict[str, Any] = {
+        "optimiser": optimiser,
+        "aggregation": "fedavg",
+        "local_epochs": 3,
+        "learning_rate": 0.1,
+    }
     training = Training(epochs=EPOCHS, **settings)
     parts = standardised(prepared("25/25/50"))
     rows = np.array([len(y) for _, y in parts])

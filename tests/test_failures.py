@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Struck:
     run: dict[str, Any]
     shown: str
     seconds: dict[str, float] = field(default_factory=dict)  # from the signal to the end of the case
-    left: list[list[str]] = field(default_factory=list)
+    workers: list[psutil.Process] = field(default_factory=list)  # every process that was seen below the runner
 
 
 BLOWS = {
@@ -63,20 +64,21 @@ def struck(tmp_path_factory: pytest.TempPathFactory) -> Struck:
     cases: list[dict[str, Any]] = [{"id": name, "engine": "federated", **endless} for name in BLOWS]
     cases[-1]["engine"] = "centralised"
     cases += [{"id": "after", "engine": "federated"}]
-    seconds = {}
+    seconds, workers = {}, []
     with started("--suite", write_suite(inputs / "blows.yml", cases, time_limit=300), "--out", out) as process:
         for name, (who, blow) in BLOWS.items():
             if name.startswith("alone"):
                 victim = wait_for(lambda: alone(process.pid), 60, "the case alone trains")
             else:
                 victim = in_training(process.pid, f"{name}.1", who)
+            workers += psutil.Process(process.pid).children(recursive=True)
             began = time.monotonic()
             victim.send_signal(blow)
-            wait_for(lambda name=name: status_of(only_run(out), name) == "failed", 60, f"{name} ends")
+            wait_for(partial(failed, out, name), 60, f"{name} ends")
             seconds[name] = time.monotonic() - began
         shown, _ = process.communicate(timeout=120)
     folder = only_run(out)
-    return Struck(folder, process.returncode, results.load(folder), shown, seconds, workers_left())
+    return Struck(folder, process.returncode, results.load(folder), shown, seconds, workers)
 
 
 def alone(runner: int) -> psutil.Process | None:
@@ -85,6 +87,10 @@ def alone(runner: int) -> psutil.Process | None:
         if "bench.engines.alone" in words(process) and sum(process.cpu_times()[:2]) > 1:
             return process
     return None
+
+
+def failed(out: Path, case: str) -> bool:
+    return status_of(only_run(out), case) == "failed"
 
 
 def status_of(folder: Path, case: str) -> str:
@@ -120,7 +126,8 @@ def test_the_other_cases_go_on(struck: Struck) -> None:
 
 
 def test_no_process_is_left(struck: Struck) -> None:
-    assert struck.left == []
+    assert len(struck.workers) >= 4 * 4 + 1
+    assert not [process for process in struck.workers if process.is_running()]
 
 
 # --- parties that answer garbage: a stranger in the place of party 9998 ----------------------------------------------
@@ -133,7 +140,9 @@ class Client:
         found = json.loads(wait_for(address.exists, 30, "the arbiter listens") and address.read_text())
         self._channel = grpc.insecure_channel(found["address"])
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        session = self._channel.stream_stream(f"/{wire.SERVICE}/{wire.METHOD}")
+        session: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
+            f"/{wire.SERVICE}/{wire.METHOD}"
+        )
         self._answers = session(iter(self._outgoing.get, None), timeout=30)
 
     def say(self, raw: bytes) -> None:
@@ -149,7 +158,7 @@ class Client:
         with pytest.raises(grpc.RpcError) as caught:
             while True:
                 self.hear()
-        return caught.value.code(), caught.value.details()
+        return caught.value.code(), str(caught.value.details())
 
     def leave(self) -> None:
         self._outgoing.put(None)
@@ -284,6 +293,7 @@ def test_other_columns_end_the_case(arbiter: Arbiter) -> None:
         (message(0, "sums", [1.0] * 3), "protocol version 0"),
         (b"\xff" * 9, "not a message"),
     ],
+    ids=["token", "token in other letters", "protocol", "party", "no join", "no message"],
 )
 def test_a_stranger_is_sent_away_and_the_case_goes_on(arbiter: Arbiter, first: bytes, complaint: str) -> None:
     stranger = arbiter.client()
@@ -345,7 +355,7 @@ def test_garbage_in_the_middle_of_the_training_of_a_real_party(tmp_path: Path) -
         Worker("9999", "guest", "bench.engines.federated.party", party, tmp_path / "9999-guest"),
         Worker("10000", "arbiter", "bench.engines.federated.arbiter", config, tmp_path / "10000-arbiter"),
     ]
-    spoken = threading.Event()
+    spoken: list[float] = []
 
     def rogue() -> None:
         client = Client(tmp_path / "arbiter.json")
@@ -358,21 +368,18 @@ def test_garbage_in_the_middle_of_the_training_of_a_real_party(tmp_path: Path) -
             client.hear()
             client.say(message(number, kind, values))
         client.hear()
-        spoken.set()
+        spoken.append(time.monotonic())
         client.say(b"\x00\x01garbage")
         client.refusal()
         client.close()
 
     thread = threading.Thread(target=rogue, daemon=True)
     thread.start()
-    began: list[float] = []
-    watcher = threading.Thread(target=lambda: spoken.wait(60) and began.append(time.monotonic()), daemon=True)
-    watcher.start()
     with pytest.raises(CaseError, match=r"^party 9998 \(host\) sent 9 bytes that are not a message .* in epoch 51$"):
         processes.run(workers, 60.0, lambda _: None)
-    assert time.monotonic() - began[0] <= AT_MOST_SECONDS
+    assert time.monotonic() - spoken[0] <= AT_MOST_SECONDS
     thread.join(AT_MOST_SECONDS)
-    assert workers_left(str(tmp_path)) == []
+    assert workers_left(tmp_path) == []
 
 
 # --- an arbiter that answers garbage ---------------------------------------------------------------------------------

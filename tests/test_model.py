@@ -212,7 +212,8 @@ def columns(draw: st.DrawFn) -> Array:
     standard = np.random.default_rng(seed).normal(size=(rows, width))
     spreads = draw(arrays(np.float64, width, elements=st.sampled_from([0.0, 1e-3, 1.0, 1e6])))
     offsets = draw(arrays(np.float64, width, elements=st.sampled_from([0.0, 0.1, -1.0, 12345.6, 1e9, -1e9])))
-    return standard * spreads + offsets
+    scaled: Array = standard * spreads + offsets
+    return scaled
 
 
 @settings(deadline=None)

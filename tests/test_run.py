@@ -104,15 +104,14 @@ def test_figures_are_summaries_over_the_repeats(small_run: SmallRun) -> None:
 
 def test_times_leave_out_the_warm_up_and_count_passes(small_run: SmallRun) -> None:
     epochs = results.read_csv(small_run.folder, "epochs.csv")
-    for name, first, passes in (("federated", 3, 1), ("fedavg", 1, 3)):
+    for name, first, passes in (("federated", 3, 1), ("fedavg", 2, 3)):
         rows = epochs[(epochs["case"] == name) & (epochs["epoch"] >= first)]
         walls = rows.groupby(["repeat", "party", "role", "epoch"])["seconds"].sum()
         for who, figures in case(small_run.run, name)["time"]["by_party"].items():
             party, role = who.split("/")
             expected = [walls.loc[repeat, party, role].median() / passes for repeat in (1, 2)]
             assert figures["epoch_seconds"]["values"] == pytest.approx(expected)
-            share = sum(np.array(phase["values"]) for phase in figures["phases"].values())
-            assert (share > 0).all()
+            assert all(sum(phase["values"][repeat] for phase in figures["phases"].values()) > 0 for repeat in (0, 1))
     time = case(small_run.run, "federated")["time"]
     critical = max(
         (who for who in time["by_party"] if "arbiter" not in who),
@@ -125,19 +124,20 @@ def test_times_leave_out_the_warm_up_and_count_passes(small_run: SmallRun) -> No
 def test_scores_follow_from_the_model_files(small_run: SmallRun) -> None:
     """Anybody can score the model on the test file with nothing but NumPy."""
     X, y = table(300, seed=7)
-    scores = results.read_csv(small_run.folder, "scores.csv").set_index(["case", "repeat", "model"])
+    with (small_run.folder / "scores.csv").open(newline="") as file:
+        scores = {(row["case"], int(row["repeat"]), row["model"]): row for row in csv.DictReader(file)}
     assert len(scores) == 14
     for path in (small_run.folder / "models").iterdir():
         saved = json.loads(path.read_text())
         assert saved["features"] == FEATURES
         z = ((X - saved["means"]) / saved["deviations"]) @ saved["coefficients"] + saved["intercept"]
-        row = scores.loc[saved["case"], saved["repeat"], saved["model"]]
-        assert row["auc"] == pytest.approx(roc_auc_score(y, z), abs=1e-12)
-        assert row["log_loss"] == pytest.approx(log_loss(y, 1 / (1 + np.exp(-z))), abs=1e-12)
-        assert row["accuracy"] == pytest.approx(np.mean((z >= 0) == y), abs=1e-12)
-        assert row["auc"] > 0.7
+        row = scores[saved["case"], saved["repeat"], saved["model"]]
+        assert float(row["auc"]) == pytest.approx(roc_auc_score(y, z), abs=1e-12)
+        assert float(row["log_loss"]) == pytest.approx(log_loss(y, 1 / (1 + np.exp(-z))), abs=1e-12)
+        assert float(row["accuracy"]) == pytest.approx(np.mean((z >= 0) == y), abs=1e-12)
+        assert float(row["auc"]) > 0.7
         entry = case(small_run.run, saved["case"])["models"][saved["model"]]
-        assert entry["auc"]["values"][saved["repeat"] - 1] == pytest.approx(row["auc"], abs=1e-15)
+        assert entry["auc"]["values"][saved["repeat"] - 1] == pytest.approx(float(row["auc"]), abs=1e-15)
 
 
 def test_federated_is_centralised_on_the_command_line_too(small_run: SmallRun) -> None:

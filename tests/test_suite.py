@@ -115,7 +115,8 @@ def test_the_name_of_a_split_tells_how_it_was_balanced() -> None:
         (case(training={"batch_size": 32}), "FedSGD takes full batches"),
         (case(training={"solver": "lbfgs"}), "for engine centralised only"),
         (case(training={"aggregation": "fedavg", "local_epochs": 4}), "not a multiple"),
-        (case(training={"epochs": 1}), "warmup_epochs"),
+        (case(training={"epochs": 1}), "leave none to measure after 1 warmup_epochs"),
+        (case(training={"epochs": 5, "aggregation": "fedavg", "local_epochs": 5}), "leave none to measure"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(wrong: dict[str, Any], complaint: str) -> None:
