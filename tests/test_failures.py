@@ -266,7 +266,7 @@ def test_a_party_that_leaves_early_ends_the_case(arbiter: Arbiter) -> None:
     honest.say(message(1, "sums", [1.0] * 3))
     rogue.leave()
     assert honest.refusal()[0] == grpc.StatusCode.ABORTED
-    assert arbiter.verdict().startswith("party 9998 (host) left during the set-up, before the end")
+    assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
 
 
 def test_a_party_that_is_cut_off_ends_the_case(arbiter: Arbiter) -> None:

@@ -109,7 +109,10 @@ class Rounds:
             return self.answers.get(party) if self.failure is None else None
 
     def leave(self, party: str) -> None:
-        """Note that a party has ended its side of the stream in order."""
+        """Note that a party has ended its side of the stream, as at the end of the training.
+
+        The requests of a broken connection can end in the same way, before gRPC has noticed that it is broken.
+        """
         with self.changed:
             self.left.add(party)
             self._check_all_here()
@@ -118,8 +121,8 @@ class Rounds:
     def _check_all_here(self) -> None:
         """End the case when some go on with a round and others have left: they would wait for ever."""
         if self.arrived and self.left:
-            names = ", ".join(self.describe(party) for party in self.parties if party in self.left)
-            self.fail(f"{names} left {self.when()}, before the end of the training")
+            gone = ", ".join(self.describe(party) for party in self.parties if party in self.left)
+            self.fail(f"{gone} was lost {self.when()}: it ended, was stopped or cut off")
 
     def _finish(self) -> None:
         """Do the work of a round whose messages are all in."""
@@ -180,11 +183,8 @@ def serve(rounds: Rounds, requests: Iterator[bytes], context: grpc.ServicerConte
             context.abort(grpc.StatusCode.ABORTED, str(rounds.failure))
         else:
             yield answer
-    # The requests of a broken connection end just like those of a party that leaves.
-    if party is not None and context.is_active():
+    if party is not None:
         rounds.leave(party)
-    else:
-        rounds.lost(party)
 
 
 def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:
