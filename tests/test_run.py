@@ -102,23 +102,26 @@ def test_figures_are_summaries_over_the_repeats(small_run: SmallRun) -> None:
             assert summary["median"] == pytest.approx(np.median(summary["values"]))
 
 
-def test_times_leave_out_the_warm_up_and_count_passes(small_run: SmallRun) -> None:
+def test_times_are_typical_of_the_measured_passes(small_run: SmallRun) -> None:
+    """Neither the set-up nor the warm-up counts, and a round of FedAvg is several passes."""
     epochs = results.read_csv(small_run.folder, "epochs.csv")
     for name, first, passes in (("federated", 3, 1), ("fedavg", 2, 3)):
         rows = epochs[(epochs["case"] == name) & (epochs["epoch"] >= first)]
-        walls = rows.groupby(["repeat", "party", "role", "epoch"])["seconds"].sum()
+        walls = rows.groupby(["repeat", "party", "role", "epoch"])["seconds"].sum() / passes
         for who, figures in case(small_run.run, name)["time"]["by_party"].items():
             party, role = who.split("/")
-            expected = [walls.loc[repeat, party, role].median() / passes for repeat in (1, 2)]
-            assert figures["epoch_seconds"]["values"] == pytest.approx(expected)
-            assert all(sum(phase["values"][repeat] for phase in figures["phases"].values()) > 0 for repeat in (0, 1))
+            for place, repeat in enumerate((1, 2)):
+                measured = walls.loc[repeat, party, role]
+                shown = [
+                    figures["epoch_seconds"]["values"][place],
+                    sum(phase["values"][place] for phase in figures["phases"].values()),
+                ]
+                for value in shown:
+                    assert measured.min() * (1 - 1e-9) <= value <= measured.max() * (1 + 1e-9)
     time = case(small_run.run, "federated")["time"]
-    critical = max(
-        (who for who in time["by_party"] if "arbiter" not in who),
-        key=lambda who: np.mean(time["by_party"][who]["phases"]["compute"]["values"]),
-    )
-    assert time["critical_party"] == critical
-    assert time["epoch_seconds"] == time["by_party"][critical]["epoch_seconds"]
+    assert time["critical_party"] in ("9999/guest", "9998/host", "10000/host")
+    for key in ("epoch_seconds", "attributed_share"):
+        assert time[key] == time["by_party"][time["critical_party"]][key]
 
 
 def test_scores_follow_from_the_model_files(small_run: SmallRun) -> None:
