@@ -276,7 +276,7 @@ def test_wire_bytes_are_those_that_a_relay_counts(tmp_path: Path, forwarder: For
     rows = prepare(dataset(), split.parse("40/60"), Balance("none"), 0.3, 1, tmp_path / "rows")
     shared = {"token": "secret", "features": dataset().features, "measure": True}
     members = {shard.party: shard.role for shard in rows.shards}
-    arbiter = {**shared, "parties": members, "address": str(tmp_path / "arbiter.json")}
+    arbiter = {**shared, "parties": members, "local_epochs": 1, "address": str(tmp_path / "arbiter.json")}
     party = {**shared, "training": {"epochs": 20}, "seed": 1, "address": str(tmp_path / "relay.json")}
     workers = [
         Worker(s.party, s.role, "bench.engines.federated.party", {**party, "shard": str(s.folder)}, tmp_path / s.party)
