@@ -1,8 +1,9 @@
 """Compare two runs case by case: what differs beyond the spread of the repeats, and what cannot be told.
 
-Durations, bytes and memory are compared as ratios of geometric means (Welch's t-test on the logarithms), scores as
-differences of means (Welch's t-test on the values), both with 95 % intervals. Fewer than three values on a side get no
-verdict.
+Durations, bytes and memory are compared as ratios of geometric means (on the logarithms), scores as differences of
+means, both with 95 % intervals. Where the repeats of both runs had the same rows, scores and bytes are tested repeat by
+repeat (paired t-test): they depend on the rows, and not on the machine. Everything else is tested by Welch's t-test.
+Fewer than three values on a side get no verdict.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from bench import figures, results
-from bench.errors import UserError
+from bench import command, figures
+from bench.figures import dig
 
 CONFIDENCE = 0.95
 LEAST_VALUES = 3
@@ -31,6 +32,14 @@ NO_DIFFERENCE = "no difference beyond the spread"
 TOO_FEW = f"cannot tell (fewer than {LEAST_VALUES} values on a side)"
 IDENTICAL = "identical"
 NO_SPREAD = "differs (no spread on either side)"
+SAME_GAP = "differs (by the same in every repeat)"
+
+PAIRED = "paired"
+WELCH = "Welch"
+TESTS = {
+    PAIRED: "paired: t-test of the differences repeat by repeat, as both runs drew the same rows in the same repeat.",
+    WELCH: "Welch: t-test of the repeats of one run against those of the other.",
+}
 
 # What B is called when its figure is the larger or the smaller one.
 WORDS = {
@@ -39,6 +48,13 @@ WORDS = {
     "B of memory": ("more", "less"),
     "": ("higher", "lower"),
 }
+
+# Units of what the rows determine: the same rows on another day give the same value.
+DETERMINISTIC = ("", "B")
+
+# What decides which rows a repeat draws, with the suite's defaults (docs/suites.md).
+DRAW = {"seed": 1, "test_share": 0.3}
+DATA_FACTS = ("name", "synthetic", "rows", "features", "class_counts")
 
 SCORES = {
     "accuracy": "accuracy",
@@ -59,7 +75,8 @@ SCORES = {
 class Relation:
     """How B stands to A: ``estimate`` is a ratio B/A or a difference B-A, with a 95 % interval where one exists.
 
-    ``verdict`` is one of the constants above or a word of WORDS; ``tested`` says that an interval decided it.
+    ``verdict`` is one of the constants above or a word of WORDS; ``test`` is the test whose interval decided it
+    (PAIRED or WELCH), or None where none did.
     """
 
     kind: str
@@ -67,7 +84,7 @@ class Relation:
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    tested: bool = False
+    test: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +99,13 @@ class Row:
     relation: Relation
 
 
-def relate(a: Sequence[float], b: Sequence[float], unit: str) -> Relation:
+def relate(a: Sequence[float], b: Sequence[float], unit: str, paired: bool = False) -> Relation:
     """Say how the values ``b`` stand to the values ``a`` (one value per repeat each, in base units).
 
     ``unit`` is a key of WORDS. Seconds, bytes and memory give a ratio unless a value is zero, scores a difference.
-    Welch's test does not assume equal variances; see B. L. Welch, Biometrika 34 (1947), 28-35.
+    ``paired`` says that the values at the same place belong together: then their differences (of the logarithms) are
+    tested by Student's t. Otherwise it is Welch's test, which does not assume equal variances; see B. L. Welch,
+    Biometrika 34 (1947), 28-35.
     """
     as_ratio = unit != "" and min((*a, *b), default=0.0) > 0
     kind = "ratio" if as_ratio else "difference"
@@ -94,31 +113,43 @@ def relate(a: Sequence[float], b: Sequence[float], unit: str) -> Relation:
         return Relation(kind, f"cannot tell (not measured in {'either' if not (a or b) else 'A' if not a else 'B'})")
     if min(len(a), len(b)) < LEAST_VALUES:
         return Relation(kind, TOO_FEW)
-    if _without_spread(a, b):
-        return _relate_constants(a[0], b[0], kind)
     x, y = (np.log(a), np.log(b)) if as_ratio else (np.asarray(a), np.asarray(b))
+    tolerance = ROUNDING if as_ratio else ROUNDING * max(abs(value) for value in (*a, *b))
+    if all(np.ptp(values) <= tolerance for values in ((y - x,) if paired else (x, y))):
+        return _relate_constants(a[0], b[0], kind, SAME_GAP if paired else NO_SPREAD)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one side without spread is fine: the other one has some
-        interval = stats.ttest_ind(y, x, equal_var=False).confidence_interval(CONFIDENCE)
+        test = stats.ttest_1samp(y - x, 0.0) if paired else stats.ttest_ind(y, x, equal_var=False)
+        interval = test.confidence_interval(CONFIDENCE)
     numbers = [float(np.mean(y) - np.mean(x)), float(interval.low), float(interval.high)]
     more, less = WORDS[unit]
     verdict = more if numbers[1] > 0 else less if numbers[2] < 0 else NO_DIFFERENCE
     with np.errstate(over="ignore"):  # values many powers of ten apart give an interval without an upper end
         estimate, low, high = (float(np.exp(value)) for value in numbers) if as_ratio else numbers
-    return Relation(kind, verdict, estimate, low, high, tested=True)
+    return Relation(kind, verdict, estimate, low, high, PAIRED if paired else WELCH)
 
 
-def _without_spread(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Say whether each side is one value up to rounding."""
-    tolerance = ROUNDING * max(abs(value) for value in (*a, *b))
-    return max(a) - min(a) <= tolerance and max(b) - min(b) <= tolerance
-
-
-def _relate_constants(a: float, b: float, kind: str) -> Relation:
+def _relate_constants(a: float, b: float, kind: str, differs: str) -> Relation:
     """Two deterministic values are the same or not; there is nothing to estimate an interval from."""
     estimate = b / a if kind == "ratio" else b - a
     same = abs(b - a) <= ROUNDING * max(abs(a), abs(b))
-    return Relation(kind, IDENTICAL if same else NO_SPREAD, estimate)
+    return Relation(kind, IDENTICAL if same else differs, estimate)
+
+
+def same_rows(run_a: Mapping[str, Any], a: Mapping[str, Any], run_b: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Say whether a repeat of case ``a`` trained and tested on the same rows as the same repeat of case ``b``."""
+    draws = [_draw(run) for run in (run_a, run_b)]
+    if None in draws or draws[0] != draws[1] or any(a.get(key) != b.get(key) for key in ("split", "balance")):
+        return False
+    ours, theirs = (dig(run, "datasets", str(case.get("dataset"))) or {} for run, case in ((run_a, a), (run_b, b)))
+    keys = ("digest",) if ours.get("digest") and theirs.get("digest") else DATA_FACTS
+    return all(ours.get(key) is not None and ours[key] == theirs.get(key) for key in keys)
+
+
+def _draw(run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what decides which rows a repeat draws; None where the run did not record it."""
+    plan = run.get("plan")
+    return {key: plan.get(key, default) for key, default in DRAW.items()} if isinstance(plan, Mapping) else None
 
 
 def compare(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[Row]:
@@ -132,31 +163,35 @@ def compare(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[Row]:
         other = others.get(case["id"])
         if other is None or not figures.finished(case):
             continue
+        alike = same_rows(run_a, case, run_b, other)
         ours, theirs = dict(_quantities(case)), dict(_quantities(other))
         for name, unit in dict.fromkeys((*ours, *theirs)):
             a, b = ours.get((name, unit)), theirs.get((name, unit))
-            if a is not None or b is not None:
-                relation = relate(figures.values_of(a), figures.values_of(b), unit)
-                rows.append(Row(case["id"], name, unit, a, b, relation))
+            if a is None and b is None:
+                continue
+            pairs = figures.in_pairs(case, a, other, b) if alike and unit in DETERMINISTIC else None
+            x, y = pairs or (figures.values_of(a), figures.values_of(b))
+            relation = relate(x, y, unit, paired=pairs is not None)
+            rows.append(Row(case["id"], name, unit, a, b, relation))
     return rows
 
 
 def _quantities(case: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], figures.Summary | None]]:
     """Yield ((name, unit), summary) of everything a case is compared by."""
-    parties = [figures.dig(facts, "phases") for facts in figures.training_parties(case).values()]
-    yield ("epoch", "s"), figures.measured(figures.dig(case, "time", "epoch_seconds"))
-    yield ("training, all epochs", "s"), figures.measured(figures.dig(case, "time", "training_seconds"))
-    yield ("computing, mean of the parties", "s"), _mean([figures.dig(phases, "compute") for phases in parties])
+    parties = [dig(facts, "phases") for facts in figures.training_parties(case).values()]
+    yield ("epoch", "s"), figures.measured(dig(case, "time", "epoch_seconds"))
+    yield ("training, all epochs", "s"), figures.measured(dig(case, "time", "training_seconds"))
+    yield ("computing, mean of the parties", "s"), _mean([dig(phases, "compute") for phases in parties])
     yield ("communicating, mean of the parties", "s"), _mean([figures.communicating(phases) for phases in parties])
-    yield ("waiting, mean of the parties", "s"), _mean([figures.dig(phases, "wait") for phases in parties])
-    yield ("sent per epoch, all parties", "B"), figures.measured(figures.dig(case, "bytes", "epoch_sent"))
-    yield ("received per epoch, all parties", "B"), figures.measured(figures.dig(case, "bytes", "epoch_received"))
+    yield ("waiting, mean of the parties", "s"), _mean([dig(phases, "wait") for phases in parties])
+    yield ("sent per epoch, all parties", "B"), figures.measured(dig(case, "bytes", "epoch_sent"))
+    yield ("received per epoch, all parties", "B"), figures.measured(dig(case, "bytes", "epoch_received"))
     yield ("peak memory, largest party", "B of memory"), _largest_peak(case)
     models = {"": case["metrics"]} if case.get("metrics") else case.get("models") or {}
     for model, metrics in models.items():
         for metric, name in SCORES.items():
             label = f"{name}, model of {model}" if model else name
-            yield (label, ""), figures.measured(figures.dig(metrics, metric))
+            yield (label, ""), figures.measured(dig(metrics, metric))
 
 
 def _mean(summaries: Sequence[Any]) -> dict[str, Any] | None:
@@ -169,21 +204,22 @@ def _mean(summaries: Sequence[Any]) -> dict[str, Any] | None:
 
 def _largest_peak(case: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the largest peak of resident memory of any one party, repeat by repeat, in bytes."""
-    by_party = figures.dig(case, "resources", "by_party") or {}
-    columns = [figures.values_of(figures.dig(facts, "rss_peak_bytes")) for facts in by_party.values()]
+    by_party = dig(case, "resources", "by_party") or {}
+    columns = [figures.values_of(dig(facts, "rss_peak_bytes")) for facts in by_party.values()]
     if len({len(column) for column in columns}) != 1:
         return None
     return figures.summarise([max(repeat) for repeat in zip(*columns, strict=True)])
 
 
 def differing_conditions(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
-    """Name what else than the code differs between two runs and may explain a difference, one line each."""
-    a, b = (run["environment"] or {} for run in (run_a, run_b))
-    lines = []
+    """Name what differs between two runs and may explain a difference, one line each."""
+    a, b = (run["environment"] for run in (run_a, run_b))
+    lines = _differs("code revision", _code(run_a), _code(run_b))
     names = {
         "cpu": "CPU",
         "cores_logical": "logical cores",
         "cores_physical": "physical cores",
+        "cores_available": "cores available",
         "memory_bytes": "memory (bytes)",
         "os": "operating system",
         "kernel": "kernel",
@@ -221,14 +257,19 @@ def _brief(value: Any) -> str:
 def _differing_data(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
     """Compare the datasets and splits that both runs have."""
     lines = []
+    draws = [_draw(run) or {} for run in (run_a, run_b)]
+    for key in DRAW:
+        lines += _differs(key.replace("_", " "), *(draw.get(key) for draw in draws))
     for dataset in run_a["datasets"].keys() & run_b["datasets"].keys():
         a, b = run_a["datasets"][dataset], run_b["datasets"][dataset]
-        for key in ("name", "synthetic", "rows", "features", "class_counts"):
+        for key in DATA_FACTS:
             lines += _differs(f"dataset {dataset}, {key}", a.get(key), b.get(key))
+        digests = [side.get("digest") and str(side["digest"])[:12] for side in (a, b)]
+        lines += _differs(f"dataset {dataset}, digest of features and labels", *digests)
         ours, theirs = a.get("splits") or {}, b.get("splits") or {}
         for split in ours.keys() & theirs.keys():
             if ours[split] != theirs[split]:
-                rows = [[part.get("rows") for part in side[split].get("parties") or []] for side in (ours, theirs)]
+                rows = [[dig(part, "rows") for part in dig(side, split, "parties") or []] for side in (ours, theirs)]
                 note = "" if rows[0] != rows[1] else " (the same rows per party, other rows or classes)"
                 lines.append(f"split {split} of {dataset}: A {rows[0]}, B {rows[1]} rows per party{note}")
     return sorted(lines)
@@ -270,7 +311,7 @@ def uncompared(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
 def _state(case: Mapping[str, Any]) -> str:
     """Return the status of a case with its error, if it has one."""
     error = case.get("error")
-    return f"{case['status']} ({_brief(error)})" if error else str(case["status"])
+    return f"{case.get('status')} ({_brief(error)})" if error else str(case.get("status"))
 
 
 def as_text(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> str:
@@ -283,33 +324,37 @@ def as_text(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> str:
     ):
         lines += ["", heading, *(f"  {item}" for item in items)] if items else []
     lines += _table(rows) if rows else ["", "No case finished in both runs: nothing to compare."]
-    tested = sum(row.relation.tested for row in rows)
-    if tested:
-        chance = figures.number((1 - CONFIDENCE) * tested, 2)
+    used = [row.relation.test for row in rows if row.relation.test]
+    if used:
+        count, chance = len(used), figures.number((1 - CONFIDENCE) * len(used), 2)
+        lines += ["", *(line for test, line in TESTS.items() if test in used)]
         lines += [
-            "",
-            f"{tested} comparisons were made at 95 %: chance alone would show about {chance} differences among them.",
+            f"{count} comparisons were made at 95 %: chance alone would show about {chance} differences among them."
         ]
     return "\n".join(lines) + "\n"
 
 
 def _title(run: Mapping[str, Any]) -> str:
     """Name a run: identifier, suite and code."""
-    revision = run.get("revision") or {}
-    code = str(revision.get("commit") or "unknown")[:12] + (" with local changes" if revision.get("dirty") else "")
-    return f"{run['run_id']}, suite {figures.dig(run, 'suite', 'name')}, revision {code}"
+    return f"{run['run_id']}, suite {dig(run, 'suite', 'name')}, revision {_code(run) or 'unknown'}"
+
+
+def _code(run: Mapping[str, Any]) -> str | None:
+    """Name the code of a run; None where it was not recorded."""
+    commit = dig(run, "revision", "commit")
+    return commit and str(commit)[:12] + (" with local changes" if dig(run, "revision", "dirty") else "")
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
     """Lay the rows out in columns, one block a case."""
-    header = ("", "A (n)", "B (n)", "B/A or B-A [95 % interval]", "B is")
+    header = ("", "A (n)", "B (n)", "B/A or B-A [95 % interval]", "test", "B is")
     body = [(row.quantity, _shown(row.a, row.unit), _shown(row.b, row.unit), *_outcome(row)) for row in rows]
-    widths = [max(len(line[column]) for line in (header, *body)) for column in range(4)]
+    widths = [max(len(line[column]) for line in (header, *body)) for column in range(5)]
 
     def laid_out(line: Sequence[str]) -> str:
         first = line[0].ljust(widths[0])
-        figures_ = (cell.rjust(width) for cell, width in zip(line[1:4], widths[1:], strict=True))
-        return "  ".join(("", first, *figures_, line[4])).rstrip()
+        figures_ = (cell.rjust(width) for cell, width in zip(line[1:4], widths[1:4], strict=True))
+        return "  ".join(("", first, *figures_, line[4].ljust(widths[4]), line[5])).rstrip()
 
     lines = ["", laid_out(header)]
     case = None
@@ -329,16 +374,16 @@ def _shown(summary: figures.Summary | None, unit: str) -> str:
     return f"{write(summary['median'])} ({summary['n']})"
 
 
-def _outcome(row: Row) -> tuple[str, str]:
-    """Write the estimate with its interval, and the verdict."""
+def _outcome(row: Row) -> tuple[str, str, str]:
+    """Write the estimate with its interval, the test, and the verdict."""
     relation = row.relation
     if relation.estimate is None:
-        return "", relation.verdict
+        return "", "", relation.verdict
     mark = "x" if relation.kind == "ratio" else f"{figures.SPACE}{row.unit}".rstrip()
     text = f"{figures.number(relation.estimate)}{mark}"
     if relation.low is not None and relation.high is not None:
         text += f" [{figures.number(relation.low)}, {figures.number(relation.high)}]"
-    return text, relation.verdict
+    return text, relation.test or "", relation.verdict
 
 
 EXAMPLES = """\
@@ -362,12 +407,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_a", metavar="RUN_A", type=Path, help="folder of the first run")
     parser.add_argument("run_b", metavar="RUN_B", type=Path, help="folder of the second run")
     chosen = parser.parse_args(arguments)
-    try:
-        sys.stdout.write(as_text(results.load(chosen.run_a), results.load(chosen.run_b)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    def work() -> None:
+        sys.stdout.write(as_text(command.load(chosen.run_a), command.load(chosen.run_b)))
+
+    return command.exit_status(work)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ TO = "\N{EN DASH}"
 SIGNS = ("+", "\N{MINUS SIGN}")
 
 Summary = Mapping[str, Any]
+_OF_A_FIGURE = ("median", "low", "high", "n")
 
 
 class Unit(NamedTuple):
@@ -40,14 +41,38 @@ def summarise(values: Sequence[float]) -> dict[str, Any] | None:
 
 
 def measured(summary: Any) -> Summary | None:
-    """Return the summary if it holds a figure, else None."""
-    return summary if isinstance(summary, Mapping) and summary.get("median") is not None else None
+    """Return the summary if it holds a figure with its spread, else None."""
+    whole = isinstance(summary, Mapping) and all(summary.get(key) is not None for key in _OF_A_FIGURE)
+    return summary if whole else None
 
 
 def values_of(summary: Any) -> list[float]:
     """Return the values behind a summary, one per repeat; an empty list when nothing was measured."""
     found = measured(summary)
     return [] if found is None else [float(value) for value in found.get("values") or [] if value is not None]
+
+
+def in_pairs(
+    case_a: Mapping[str, Any], a: Any, case_b: Mapping[str, Any], b: Any
+) -> tuple[list[float], list[float]] | None:
+    """Return the values of two summaries for the repeats that both cases finished, in the same order.
+
+    None where they share no repeat, or where values are missing and cannot be told which repeat they belong to.
+    """
+    sides = []
+    for case, summary in ((case_a, a), (case_b, b)):
+        values, repeats = values_of(summary), case.get("repeats_done") or []
+        sides.append(dict(zip(repeats, values, strict=True)) if len(repeats) == len(values) else {})
+    ours, theirs = sides
+    common = sorted(ours.keys() & theirs.keys())
+    return ([ours[repeat] for repeat in common], [theirs[repeat] for repeat in common]) if common else None
+
+
+def quotients(wholes: Sequence[float], parts: Sequence[float]) -> dict[str, Any] | None:
+    """Summarise ``parts`` as shares of ``wholes``, repeat by repeat; None when they do not match or a whole is zero."""
+    if len(parts) != len(wholes) or not all(wholes):
+        return None
+    return summarise([part / whole for part, whole in zip(parts, wholes, strict=True)])
 
 
 def add_up(summaries: Iterable[Any]) -> dict[str, Any] | None:

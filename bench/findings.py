@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench import compare, figures
 from bench.figures import dig, measured
+from bench.measure.trace import COMMUNICATING, PHASES
 
 Case = Mapping[str, Any]
 Run = Mapping[str, Any]
@@ -96,25 +97,35 @@ def answer(run: Run, scores: pd.DataFrame) -> list[str]:
 
 
 def _answer_time(case: Case, base: Case | None) -> str:
-    """Compare the seconds per epoch."""
+    """Compare the seconds per epoch, repeat by repeat: the cases take turns, so that both meet the machine's moods."""
     ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
     unit = figures.time_unit(found["median"] for found in map(measured, (ours, theirs)) if found)
     spoken, reference = (_time_in_words(summary, unit) for summary in (ours, theirs))
     name = label_of(case)
-    if measured(ours) is None or measured(theirs) is None:
+    pairs = figures.in_pairs(base, theirs, case, ours) if base else None
+    if base is None or pairs is None:
         return f"Time per epoch: {name} {spoken}, centralised {reference}."
-    relation = compare.relate(figures.values_of(theirs), figures.values_of(ours), "s")
-    against = f"{spoken} per epoch against {reference} centralised"
-    if not relation.tested or relation.estimate is None or relation.low is None or relation.high is None:
-        return f"{name} took {against}. No difference is called: that needs three repeats or more on each side."
-    interval = f"95{figures.SPACE}% interval {figures.number(relation.low)} to {figures.number(relation.high)}"
-    times = figures.number(relation.estimate)
-    if relation.verdict == compare.NO_DIFFERENCE:
+    relation = compare.relate(*pairs, "s", paired=True)
+    if relation.estimate is None:
+        few = f"No difference is called: that needs {compare.LEAST_VALUES} repeats or more."
+        return f"{name} took {spoken} per epoch against {reference} centralised. {few}"
+    times, ratios = figures.number(relation.estimate), figures.quotients(*pairs)
+    between = "" if ratios is None else f", {spread_of(ratios, figures.number)}"
+    if relation.low is not None and relation.high is not None:
+        between += f"; 95{figures.SPACE}% interval {figures.number(relation.low)} to {figures.number(relation.high)}"
+    mean = f"the geometric mean of the ratios of the {len(pairs[0])} repeats{between}"
+    medians = f"The medians are {spoken} and {reference}, {_quotient(ours, theirs)}."
+    if relation.verdict in (compare.NO_DIFFERENCE, compare.IDENTICAL):
         return (
-            f"{name} and centralised do not differ in seconds per epoch beyond the spread of the repeats: {against}, "
-            f"a ratio of {times} ({interval})."
+            f"Repeat by repeat, {name} and centralised do not differ in seconds per epoch beyond the spread: "
+            f"a ratio of {times} ({mean}). {medians}"
         )
-    return f"{name} took {times} times as long per epoch as centralised ({interval}): {against}."
+    return f"Repeat by repeat, {name} took {times} times as long per epoch as centralised ({mean}). {medians}"
+
+
+def _quotient(ours: figures.Summary, theirs: figures.Summary) -> str:
+    """Write the ratio of two medians, which need not be the mean of the ratios."""
+    return f"the one {figures.number(ours['median'] / theirs['median'])} times the other" if theirs["median"] else ""
 
 
 def _time_in_words(summary: Any, unit: figures.Unit) -> str:
@@ -122,33 +133,43 @@ def _time_in_words(summary: Any, unit: figures.Unit) -> str:
 
 
 def _answer_parts(case: Case) -> str:
-    """Say what the time went into, for the party that the others wait for, and how much went over the wire."""
+    """Say what the largest party's time went into, and how much went over the wire.
+
+    The shares are those of each repeat's epoch, so that they add up, but for taking the median of each.
+    """
     party, parts = anatomy(case)
     sent, received = (in_words(dig(case, "bytes", f"epoch_{way}"), figures.size) for way in ("sent", "received"))
     wire = f"All parties together sent {sent} and received {received} per epoch."
     if party is None:
         return f"What the time went into was not measured. {wire}"
-    whole = measured(dig(case, "time", "by_party", party, "epoch_seconds"))
-    unit = figures.time_unit([whole["median"]] if whole else [])
+    facts = case["time"]["by_party"][party]
+    whole, rows = figures.values_of(facts.get("epoch_seconds")), measured(facts.get("rows"))
+    unit = figures.time_unit(whole)
     named = []
     for name, summary in parts.items():
-        found = measured(summary)
-        share = figures.percent(found["median"] / whole["median"]) if found and whole and whole["median"] else ""
-        named.append(f"{name} {f'{share}, ' if share else ''}{_time_in_words(summary, unit)}")
-    return f"In the epoch of {party}, the party that the others wait for: {'; '.join(named)}. {wire}"
+        share = figures.quotients(whole, figures.values_of(summary))
+        of_epoch = f"{figures.percent(share['median'])}, " if share else ""
+        named.append(f"{name} {of_epoch}{_time_in_words(summary, unit)}")
+    size = f" ({figures.count(rows['median'])} training rows)" if rows else ""
+    return f"In the epoch of {party}, the largest party{size}: {'; '.join(named)}. {wire}"
 
 
 def anatomy(case: Case) -> tuple[str | None, dict[str, Any]]:
-    """Return the party that the others wait for, and its computing, communicating and waiting (summaries, seconds)."""
+    """Return the largest party and what its epoch went into: summaries in seconds that add up to it in each repeat.
+
+    Computing, communicating and waiting always come first; other phases follow under their own names.
+    """
     party = dig(case, "time", "critical_party")
     phases = dig(case, "time", "by_party", party, "phases") if party else None
     if not phases:
         return None, {}
-    return party, {
+    grouped = {
         "computing": phases.get("compute"),
         "communicating": figures.communicating(phases),
         "waiting": phases.get("wait"),
     }
+    others = [phase for phase in PHASES if phase in phases and phase not in ("compute", "wait", *COMMUNICATING)]
+    return party, {**grouped, **{phase: phases[phase] for phase in others}}
 
 
 def _answer_scores(run: Run, scores: pd.DataFrame, case: Case, base: Case) -> list[str]:
@@ -214,13 +235,43 @@ def concerns(run: Run) -> list[str]:
         if spread is not None and spread > WIDE_SPREAD:
             apart = figures.percent(spread)
             found.append(f"{label_of(case)}: the repeats' times per epoch lie {apart} of their median apart.")
-        share = measured(dig(case, "time", "attributed_share"))
+        party, share = least_attributed(case)
         if share and share["low"] < LEAST_ATTRIBUTED:
-            found.append(f"{label_of(case)}: only {figures.percent(share['low'])} of the epoch is in named phases.")
+            named = f"only {figures.percent(share['low'])} of the epoch of {party} is in named phases"
+            found.append(f"{label_of(case)}: {named}.")
+    found += _sharing(run, finished)
     if dig(run, "revision", "dirty"):
         found.append("The code had local changes: its revision alone does not reproduce the run.")
-    found += [_sentence(line) for part in ("environment", "measuring") for line in dig(run, part, "warnings") or []]
+    found += [_sentence(line) for line in dig(run, "environment", "warnings") or []]
     return found
+
+
+def _sharing(run: Run, finished: Sequence[Case]) -> list[str]:
+    """Say who had the machine to itself and who shared it: a ratio of their times holds for such a machine."""
+    lines = []
+    together = [case for case in finished if case.get("network") == "loopback"]
+    if together and any(case.get("engine") == "centralised" for case in finished):
+        parties = max(sum(dig(party, "role") != "arbiter" for party in case.get("parties") or []) for case in together)
+        cores = dig(run, "environment", "cores_available")
+        most = f"up to {min(parties, cores)}" if parties and cores else "more"
+        lines.append(
+            f"Centralised used one core, the parties together {most}: on one machine the parties share cores and "
+            "memory, on machines of their own they would not."
+        )
+    lines += [
+        f"{label_of(case)}: trained one party after the other, so that none shared the machine with another."
+        for case in finished
+        if case.get("engine") == "local"
+    ]
+    return lines
+
+
+def least_attributed(case: Case) -> tuple[str, figures.Summary] | tuple[None, None]:
+    """Return the party with the least share of its epoch in named phases in any repeat, and its share."""
+    by_party = dig(case, "time", "by_party") or {}
+    shares = {party: share for party in by_party if (share := measured(dig(by_party, party, "attributed_share")))}
+    party = min(shares, key=lambda party: shares[party]["low"], default=None)
+    return (None, None) if party is None else (party, shares[party])
 
 
 def relative_spread(summary: Any) -> float | None:

@@ -19,7 +19,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from bench import charts, compare, figures, findings, results
+from bench import charts, command, compare, figures, findings, results
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
@@ -89,14 +89,21 @@ def render(run: Path) -> Path:
         ) from error
     page = template.render(
         _contents(
-            results.load(run),
+            command.load(run),
             results.read_csv(run, "scores.csv"),
             results.read_csv(run, "resources.csv"),
-        )
+        ),
+        run_folder=shlex.quote(str(_near(run))),
     )
     path = Path(run) / "report.html"
     results.write_text(path, page)
     return path
+
+
+def _near(folder: Path) -> Path:
+    """Return the path that a reader would type: from the current folder if it is below, else the absolute one."""
+    whole = Path(folder).resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
 
 
 def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[str, Any]:
@@ -122,8 +129,7 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
         "notes": [(label_of(case), note) for case in run["cases"] for note in case.get("notes") or []],
         "environment": _environment(run),
         "command": shlex.join(str(word) for word in run.get("command") or []),
-        "revision": run.get("revision"),
-        "run_folder": f"results/{run['run_id']}",
+        "revision": {key: dig(run, "revision", key) for key in ("commit", "dirty")},
     }
 
 
@@ -162,7 +168,13 @@ def _figure(summary: Any, write: Write, absent: str = figures.NOT_MEASURED) -> C
 
 def _absent(case: Case) -> str:
     """Say why a case has no figure: there is nothing (no network, a solver without epochs), or nobody measured it."""
-    return NONE if case.get("network") == "none" else figures.NOT_MEASURED
+    return NONE if case.get("network") == "none" or _without_epochs(case) else figures.NOT_MEASURED
+
+
+def _without_epochs(case: Case) -> bool:
+    """Say whether the case trained with a solver that knows no epochs."""
+    run = case.get("epochs_run") or []
+    return bool(run) and all(epochs is None for epochs in run)
 
 
 def _with(run: Run, part: str) -> list[Case]:
@@ -203,8 +215,10 @@ def _glance(run: Run) -> Table:
         "AUC",
     )
     caption = (
-        f"Every finished case; median and (below) lowest{figures.TO}highest, {repeats_of(cases)}. Computing, "
-        "communicating and waiting are those of the party that the others wait for."
+        f"Every finished case; median and (below) lowest{figures.TO}highest, {repeats_of(cases)}. Where there are "
+        "several parties, the epoch and its parts are those of the largest (most training rows). Times centralised is "
+        "the geometric mean of the ratios repeat by repeat, with their paired interval; it need not be the ratio of "
+        "the medians."
     )
     return Table(caption, columns, rows)
 
@@ -214,14 +228,15 @@ def _ratio_cell(case: Case, cases: Sequence[Case]) -> Cell:
     base = findings.baseline(case, cases)
     if base is case:
         return Cell("the measure")
-    relation = compare.relate(
-        figures.values_of(dig(base, "time", "epoch_seconds")),
-        figures.values_of(dig(case, "time", "epoch_seconds")),
-        "s",
-    )
+    if case.get("engine") == "local":
+        return Cell("own rows only")
+    ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
+    pairs = figures.in_pairs(base, theirs, case, ours) if base else None
+    if pairs is None:
+        return Cell(_absent(case))
+    relation = compare.relate(*pairs, "s", paired=True)
     if relation.estimate is None or relation.low is None or relation.high is None:
-        few = relation.verdict == compare.TOO_FEW
-        return Cell("cannot tell", "fewer than 3 values on a side") if few else Cell(figures.NOT_MEASURED)
+        return Cell("cannot tell", "fewer than 3 repeats" if relation.verdict == compare.TOO_FEW else relation.verdict)
     verdict = "no difference beyond the spread; " if relation.verdict == compare.NO_DIFFERENCE else ""
     interval = f"{figures.number(relation.low)}{figures.TO}{figures.number(relation.high)}"
     return Cell(figures.number(relation.estimate), verdict + interval, relation.estimate)
@@ -237,9 +252,10 @@ def _trust(run: Run) -> Table:
         if (spread := findings.relative_spread(dig(case, "time", "epoch_seconds"))) is not None
     ]
     shares = [
-        (share["low"], label_of(case))
+        (share["low"], f"{label_of(case)}, {party}")
         for case in run["cases"]
-        if (share := measured(dig(case, "time", "attributed_share"))) is not None
+        for party, share in [findings.least_attributed(case)]
+        if share is not None
     ]
     sampler, rate = dig(run, "measuring", "sampler_cpu_percent"), dig(run, "measuring", "sampler_hertz")
     facts = {
@@ -414,27 +430,37 @@ def _whole_cases(cases: Sequence[Case]) -> Table:
     """Show the times of whole cases: start-up, training, epochs."""
     keys = ("startup_seconds", "training_seconds")
     write, unit = _time_writer(dig(case, "time", key) for case in cases for key in keys)
-    rows = [
-        [
-            Cell(label_of(case)),
-            *(_figure(dig(case, "time", key), write) for key in keys),
-            Cell(", ".join(str(n) for n in dict.fromkeys(case.get("epochs_run") or [])) or figures.NOT_MEASURED),
-            _text(case.get("warmup_epochs")),
-            _figure(dig(case, "time", "attributed_share"), figures.percent),
-            _text(dig(case, "time", "critical_party")),
-        ]
-        for case in cases
-    ]
+    rows = []
+    for case in cases:
+        _, share = findings.least_attributed(case)
+        largest = dig(case, "time", "critical_party") if case.get("network") != "none" else ""
+        rows.append(
+            [
+                Cell(label_of(case)),
+                *(_figure(dig(case, "time", key), write) for key in keys),
+                Cell(_epochs_run(case)),
+                Cell(NONE) if _without_epochs(case) else _text(case.get("warmup_epochs")),
+                _figure(share, figures.percent, NONE if _without_epochs(case) else figures.NOT_MEASURED),
+                _text(largest),
+            ]
+        )
     columns = (
         "Case",
         f"Start-up ({unit})",
         f"Training ({unit})",
         "Epochs run",
         "Of them warm-up",
-        "Epoch in named phases",
-        "The others wait for",
+        "Epoch in named phases (the party with the least)",
+        "Largest party (most training rows)",
     )
     return Table(f"Whole cases; {repeats_of(cases)}", columns, rows, columns[-1:])
+
+
+def _epochs_run(case: Case) -> str:
+    """Write how many epochs the repeats took; one number where all took as many."""
+    if _without_epochs(case):
+        return "no epochs"
+    return ", ".join(str(n) for n in dict.fromkeys(case.get("epochs_run") or [])) or figures.NOT_MEASURED
 
 
 def _bytes(run: Run) -> dict[str, Any]:
@@ -471,16 +497,18 @@ def _bytes(run: Run) -> dict[str, Any]:
         "Party",
         f"Sent per epoch ({unit})",
         f"Received per epoch ({unit})",
-        "Sent in the whole case, all framing",
-        "Received in the whole case, all framing",
+        "Sent, carried by the sockets in the whole case",
+        "Received, carried by the sockets in the whole case",
+    )
+    caption = (
+        "Bytes; kB and MB are 1,000 and 1,000,000 bytes. Per epoch they are those of the messages; in the whole case, "
+        f"those carried by the sockets (HTTP/2 framing included, TCP/IP headers not); {repeats_of(cases)}"
     )
     return {
         "plot": Plot(charts.stacked_bars(bars, title, write), f"{title}, in {unit}; medians, {repeats_of(cases)}.")
         if bars
         else None,
-        "table": Table(f"Bytes; kB and MB are 1,000 and 1,000,000 bytes; {repeats_of(cases)}", columns, _by_case(body))
-        if rows
-        else None,
+        "table": Table(caption, columns, _by_case(body)) if rows else None,
     }
 
 
@@ -498,8 +526,10 @@ def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
             case,
             [
                 Cell(party),
-                _figure(facts.get("cpu_percent"), figures.number),
-                _figure(facts.get("cpu_seconds"), figures.number),
+                *(
+                    _figure(facts.get(key), figures.number, NONE if _without_epochs(case) else figures.NOT_MEASURED)
+                    for key in ("cpu_percent", "cpu_seconds")
+                ),
                 *(
                     _figure(facts.get(key), lambda value: figures.number(value / 1e6))
                     for key in ("rss_peak_bytes", "uss_peak_bytes")
@@ -511,13 +541,13 @@ def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
     ]
     columns = (
         "Party",
-        "CPU, mean over the training (% of one core)",
-        "CPU time (s)",
+        "CPU, mean over the epochs (% of one core)",
+        "CPU time, all epochs (s)",
         "Peak memory, resident (MB)",
         "Peak memory, unshared (MB)",
     )
     spoken = f"median and (below) lowest{figures.TO}highest, {repeats_of(cases)}"
-    caption = f"CPU and memory of every party's processes; {spoken}"
+    caption = f"CPU (without the set-up) and memory of every party's processes; {spoken}"
     return {"table": Table(caption, columns, _by_case(rows)) if rows else None, "plots": _resource_plots(run, samples)}
 
 
@@ -641,15 +671,16 @@ def _split(name: str, split: Mapping[str, Any], names: Sequence[str]) -> dict[st
             bars.append(charts.Bar(f"{label}, {state}", segments, _count(party.get(f"rows{suffix}")).text))
         rows.append(cells)
     title = "Training rows of each party by class, before and after balancing"
+    drawn = "repeat 1; every repeat draws its own split"
     parts = ("Rows", *names)
     columns = ("Party", *(f"{part} {state}" for state in ("before", "after") for part in parts))
     train, test = (_count(split.get(key)).text for key in ("train_rows", "test_rows"))
     return {
         "name": name,
-        "text": f"{train} rows for training before balancing, {test} rows for the common test "
+        "text": f"In repeat 1: {train} rows for training before balancing, {test} rows for the common test "
         f"({_classes(split.get('test_class_counts'), names)}), which is never balanced.",
-        "plot": Plot(charts.stacked_bars(bars, title, figures.count), f"{title} (n = 1 split).") if bars else None,
-        "table": Table(title, columns, rows) if rows else None,
+        "plot": Plot(charts.stacked_bars(bars, title, figures.count), f"{title}; {drawn}.") if bars else None,
+        "table": Table(f"{title}; {drawn}", columns, rows) if rows else None,
     }
 
 
@@ -708,13 +739,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: python -m bench.report results/20261123-140501-quick",
     )
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder")
-    try:
-        for run in parser.parse_args(arguments).runs:
+    runs = parser.parse_args(arguments).runs
+
+    def work() -> None:
+        for run in runs:
             print(render(run))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return command.exit_status(work)
 
 
 if __name__ == "__main__":

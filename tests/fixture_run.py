@@ -40,7 +40,7 @@ def _case(identifier: str, title: str, engine: str, repeats: int, **changes: Any
         "dataset": "loans",
         "split": "25/25/50",
         "balance": {"method": "smote", "where": "party"},
-        "network": "loopback",
+        "network": "none" if engine in ("centralised", "local") else "loopback",
         "training": {
             "optimiser": "rmsprop",
             "learning_rate": 0.05,
@@ -95,15 +95,14 @@ class Writer:
         """Make up times, bytes and resources. ``seconds``: party -> phase -> seconds per epoch."""
         time: dict[str, Any] = {"by_party": {}}
         resources: dict[str, Any] = {"by_party": {}}
-        wall = [self.noisy(max(sum(p.values()) for p in seconds.values()) * self.pace) for _ in case["repeats_done"]]
-        time["epoch_seconds"] = summary(wall)
-        time["training_seconds"] = summary([w * EPOCHS for w in wall])
-        time["startup_seconds"] = summary([self.noisy(0.9) for _ in wall])
-        time["attributed_share"] = summary([self.noisy(0.985, 0.005) for _ in wall])
-        time["critical_party"] = list(seconds)[-1] if len(seconds) == 1 else "10000/host"
         case["loss"] = [0.6931 * 0.97 ** (epoch**0.7) for epoch in range(EPOCHS)]
         for party, phases in seconds.items():
-            self._party(case, party, phases, time, resources, wall)
+            self._party(case, party, phases, time, resources)
+        time["critical_party"] = "10000/host" if "10000/host" in seconds else next(iter(seconds))
+        largest = time["by_party"][time["critical_party"]]
+        time |= {key: largest[key] for key in ("epoch_seconds", "attributed_share")}
+        time["training_seconds"] = summary([wall * EPOCHS for wall in time["epoch_seconds"]["values"]])
+        time["startup_seconds"] = summary([self.noisy(0.9) for _ in case["repeats_done"]])
         case["time"], case["resources"] = time, resources
         if sent is not None:
             each = [p for p in seconds if not p.endswith("arbiter")]
@@ -112,13 +111,17 @@ class Writer:
             per = {"epoch_sent": summary([sent] * self.repeats), "epoch_received": summary([sent - 12] * self.repeats)}
             case["bytes"] = {**total, "by_party": dict.fromkeys(each, per), "wire": None}
 
-    def _party(self, case: Any, party: str, phases: Any, time: Any, resources: Any, wall: list[float]) -> None:
+    def _party(self, case: Any, party: str, phases: Any, time: Any, resources: Any) -> None:
         name, role = party.split("/")
-        values = {phase: [self.noisy(s * self.pace) for _ in wall] for phase, s in phases.items()}
+        values = {phase: [self.noisy(s * self.pace) for _ in case["repeats_done"]] for phase, s in phases.items()}
+        wall = [sum(column) for column in zip(*values.values(), strict=True)]
+        rest = zip(values["unattributed"], wall, strict=True)
         time["by_party"][party] = {
-            "epoch_seconds": summary([sum(column) for column in zip(*values.values(), strict=True)] if values else []),
+            "epoch_seconds": summary(wall),
             "cpu_seconds": summary([self.noisy(sum(phases.values()) * 0.8) for _ in wall]),
+            "attributed_share": summary([1 - unattributed / whole for unattributed, whole in rest]),
             "phases": {phase: summary(column) for phase, column in values.items()},
+            "rows": None if role == "arbiter" else summary([int(91390 * SHARES.get(party, 1))] * len(wall)),
         }
         rss = (0.4 + SHARES.get(party, 1.0)) * 3e8
         resources["by_party"][party] = {
@@ -159,7 +162,7 @@ def _federated_seconds(factor: float = 1.0) -> dict[str, dict[str, float]]:
         "9998/host": party(0.0026, 0.0035),
         "10000/host": party(0.0058, 3e-4),
     }
-    seconds["10000/arbiter"] = {"aggregate": 0.0003 * factor, "wait": 0.0075 * factor, "unattributed": 0.0001 * factor}
+    seconds["10000/arbiter"] = {"aggregate": 0.0003 * factor, "wait": 0.0075 * factor, "unattributed": 0.0002 * factor}
     return seconds
 
 
@@ -192,6 +195,7 @@ def _dataset(synthetic: bool) -> dict[str, Any]:
         "title": "Lending Club loans",
         "source": "generated, seed 0" if synthetic else "loan.csv.gz",
         "synthetic": synthetic,
+        "digest": "1f" * 32,
         "rows": 76435,
         "features": 37,
         "feature_names": [f"x{i}" for i in range(37)],
@@ -215,13 +219,18 @@ def _cases(writer: Writer) -> list[dict[str, Any]]:
     writer.train(central, {"all/centralised": {"compute": 0.0088, "evaluate": 0.0004, "unattributed": 0.0001}}, None)
     writer.score(central, "centralised")
     bound = _case("centralised-lbfgs", "Centralised, scikit-learn", "centralised", n)
-    bound["training"] = {**bound["training"], "solver": "lbfgs"}
-    bound["time"] = {"epoch_seconds": None, "training_seconds": summary([0.21] * n), "by_party": {}}
+    bound["training"] = {**dict.fromkeys(bound["training"]), "alpha": 1e-5, "solver": "lbfgs"}
+    bound |= {"epochs": None, "epochs_run": [None] * n, "notes": ["repeat 1: 7 iterations of lbfgs"]}
+    bound["time"] = {"training_seconds": summary([0.21] * n), "by_party": {}}
+    nothing = {"cpu_percent": None, "cpu_seconds": None, "rss_peak_bytes": summary([3e8] * n), "uss_peak_bytes": None}
+    bound["resources"] = {"by_party": {"all/centralised": nothing}}
     writer.score(bound, "centralised", 0.0003)
     local = _case("local", "Each party alone", "local", n, notes=["party 9998 holds few rows of class Charged Off"])
+    alone = {p: {"compute": 0.009 * share, "unattributed": 1e-4} for p, share in SHARES.items()}
+    writer.train(local, alone, None)
     for party in ("9999", "9998", "10000"):
         writer.score(local, party, -0.004, party)
-    local["metrics"] = None
+    local["metrics"] = local["loss"] = None
     sgd = _case("federated", "Federated, FedSGD", "federated", n)
     writer.train(sgd, _federated_seconds(), 402)
     writer.score(sgd, "federated")
@@ -262,11 +271,13 @@ def write_run(
         "finished": "2026-11-23T14:05:49+00:00",
         "command": ["python", "-m", "bench.run", "--data", "my loans/loan.csv.gz"],
         "suite": {"name": "quick", "title": "Quick", "description": "Federated against centralised in under a minute."},
+        "plan": {"name": "quick", "seed": 1, "repeats": repeats},
         "revision": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
         "environment": {
             "cpu": "Example CPU @ 2.50GHz",
             "cores_logical": 2,
             "cores_physical": 1,
+            "cores_available": 2,
             "memory_bytes": 25_000_000_000,
             "os": "Debian GNU/Linux 12",
             "kernel": "6.1.0",
@@ -279,7 +290,7 @@ def write_run(
             "virtualised": "kvm",
             "warnings": ["the CPU governor cannot be read: frequency may change while measuring"],
         },
-        "measuring": {"sampler_hertz": 5, "sampler_cpu_percent": 0.6, "warnings": []},
+        "measuring": {"sampler_hertz": 5, "sampler_cpu_percent": 0.6},
         "datasets": {"loans": _dataset(synthetic)},
         "cases": cases,
     }

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from fixture_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import charts, figures, report
+from bench import charts, compare, figures, report
 from bench.errors import UserError
 
 MINUS = "\N{MINUS SIGN}"
@@ -171,7 +172,10 @@ def test_times_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
                 check(cell, times["phases"].get(phase), 1e-3, absent="none")
         whole = page.column("Whole cases", "Training (ms)")[case["title"]]
         check(whole, case["time"]["training_seconds"], 1e-3)
-        check(page.column("Every finished case", "Epoch (ms)")[case["title"]], case["time"]["epoch_seconds"], 1e-3)
+        epoch = page.column("Every finished case", "Epoch (ms)")[case["title"]]
+        check(epoch, case["time"].get("epoch_seconds"), 1e-3, absent="none")
+        largest = case["time"].get("critical_party") if case["network"] != "none" else ""
+        assert page.column("Whole cases", "Largest party")[case["title"]][0] == largest
 
 
 def test_bytes_and_resources_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
@@ -184,9 +188,11 @@ def test_bytes_and_resources_are_those_of_the_run(page: Page, facts: dict[str, A
     for case in with_part(facts, "resources"):
         for party, parts in case["resources"]["by_party"].items():
             row = f"{case['title']}: {party}"
-            check(page.column("CPU and memory of", "CPU, mean")[row], parts["cpu_percent"])
-            check(page.column("CPU and memory of", "Peak memory, resident")[row], parts["rss_peak_bytes"], 1e6)
-            check(page.column("CPU and memory of", "Peak memory, unshared")[row], None)
+            check(page.column("CPU (without the set-up) and", "CPU, mean")[row], parts["cpu_percent"], absent="none")
+            check(
+                page.column("CPU (without the set-up) and", "Peak memory, resident")[row], parts["rss_peak_bytes"], 1e6
+            )
+            check(page.column("CPU (without the set-up) and", "Peak memory, unshared")[row], None)
 
 
 def test_the_data_and_the_losses_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
@@ -213,12 +219,50 @@ def test_differences_are_paired_by_repeat(page: Page, facts: dict[str, Any]) -> 
     assert text == f"{figures.difference(gaps[1])} {figures.difference(gaps[0])} to {figures.difference(gaps[2])}"
 
 
-def test_the_answer_has_numbers_and_uncertainty(page: Page) -> None:
-    assert re.search(
-        r"Federated, FedSGD took 0\.8\d+ times as long per epoch as centralised \(95\s% interval", page.text
+def test_the_answer_has_numbers_and_uncertainty(page: Page, facts: dict[str, Any]) -> None:
+    cases = {case["id"]: case for case in facts["cases"]}
+    ours, theirs = (cases[name]["time"]["epoch_seconds"] for name in ("federated", "centralised"))
+    ratios = [a / b for a, b in zip(ours["values"], theirs["values"], strict=True)]
+    low, mean, high = (figures.number(value) for value in (min(ratios), geometric_mean(ratios), max(ratios)))
+    assert (
+        f"Repeat by repeat, Federated, FedSGD took {mean} times as long per epoch as centralised (the geometric mean "
+        f"of the ratios of the 3 repeats, {low}{figures.TO}{high}; 95\N{NO-BREAK SPACE}% interval" in page.text
     )
-    assert re.search(r"In the epoch of 10000/host.*computing \d+\s%, [\d.]+\sms", page.text)
+    assert f"the one {figures.number(ours['median'] / theirs['median'])} times the other." in page.text
+    assert page.column("Every finished case", "Times centralised")["Federated, FedSGD"][1] == pytest.approx(
+        geometric_mean(ratios)
+    )
     assert "sent 1,206\N{NO-BREAK SPACE}B (all 3 equal)" in page.text
+
+
+def test_the_shares_of_the_epoch_add_up(page: Page) -> None:
+    spoken = re.search(
+        r"In the epoch of 10000/host, the largest party \(45,695 training rows\): (.*?)\. All", page.text
+    )
+    assert spoken
+    shares = {part.split()[0]: float(part.split()[1]) for part in spoken[1].split("; ")}
+    assert list(shares) == ["computing", "communicating", "waiting", "evaluate", "unattributed"]
+    assert sum(shares.values()) == pytest.approx(100, abs=1.5)
+
+
+def test_a_local_epoch_is_not_held_against_a_centralised_one(page: Page) -> None:
+    ratios = page.column("Every finished case", "Times centralised")
+    assert ratios["Each party alone"] == ("own rows only", None)
+    assert ratios["Centralised, same optimiser"] == ("the measure", None)
+    assert "Each party alone: trained one party after the other" in page.text
+    assert "Centralised used one core, the parties together up to 2:" in page.text
+
+
+def test_a_solver_without_epochs_has_none(page: Page) -> None:
+    title = "Centralised, scikit-learn"
+    for heading in ("Epoch", "Times centralised", "Computing", "Waiting", "Sent"):
+        assert page.column("Every finished case", heading)[title] == ("none", None)
+    assert page.column("Whole cases", "Epochs run")[title][0] == "no epochs"
+    assert page.column("Whole cases", "Of them warm-up")[title][0] == "none"
+    assert f"{title}: repeat 1: 7 iterations of lbfgs" in page.text
+
+
+def test_the_rest_of_the_answer(page: Page) -> None:
     assert "On the common test set of 22,931 rows, AUC was 0.69" in page.text
 
 
@@ -248,7 +292,7 @@ def test_one_value_has_no_spread_and_no_difference(tmp_path: Path) -> None:
     rows = page.table("Scores over both")[1:]
     assert all(text.endswith(figures.ONE_VALUE) for row in rows for text, _ in row[1:])
     ratios = page.column("Every finished case", "Times centralised")
-    assert ratios["Federated, FedSGD"] == ("cannot tell fewer than 3 values on a side", None)
+    assert ratios["Federated, FedSGD"] == ("cannot tell fewer than 3 repeats", None)
 
 
 def test_the_page_needs_nothing_from_outside(run: Path, page: Page) -> None:
@@ -357,13 +401,49 @@ def test_a_large_run_stays_small(copy: Path) -> None:
 def test_trouble_is_named(copy: Path) -> None:
     def trouble(content: dict[str, Any]) -> None:
         content["revision"]["dirty"] = True
-        content["cases"][3]["time"]["epoch_seconds"] |= {"low": 0.005, "high": 0.012}
-        content["cases"][4]["time"]["attributed_share"]["low"] = 0.8
+        content["cases"][3]["time"]["epoch_seconds"] |= {"median": 0.008, "low": 0.005, "high": 0.012}
+        content["cases"][4]["time"]["by_party"]["9998/host"]["attributed_share"]["low"] = 0.8
 
     text = page_of(change(copy, trouble)).text
-    assert "Federated, FedSGD: the repeats' times per epoch lie 89" in text
-    assert "only 80\N{NO-BREAK SPACE}% of the epoch is in named phases" in text
+    assert "Federated, FedSGD: the repeats' times per epoch lie 88" in text
+    assert "only 80\N{NO-BREAK SPACE}% of the epoch of 9998/host is in named phases" in text
+    assert "80\N{NO-BREAK SPACE}% of the epoch (Federated, FedAvg, 3 local epochs, 9998/host)" in text
     assert "local changes" in text
+
+
+def test_the_page_says_how_to_write_it_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copy.parent)
+    assert "python -m bench.report run\n" in page_of(copy).text
+    monkeypatch.chdir("/")
+    assert f"python -m bench.report {str(copy).lstrip('/')}\n" in page_of(copy).text
+    (copy.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(copy.parent / "elsewhere")
+    assert f"python -m bench.report {copy}\n" in page_of(copy).text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("cases", None),
+        ("cases", [None]),
+        ("cases", [{"id": 3}]),
+        ("datasets", None),
+        ("datasets", {"loans": []}),
+        ("environment", None),
+        ("suite", "quick"),
+    ],
+)
+def test_a_damaged_outline_is_named_in_one_line(
+    copy: Path, capsys: pytest.CaptureFixture[str], key: str, value: Any
+) -> None:
+    (copy / "report.html").unlink(missing_ok=True)
+    change(copy, lambda content: content.update({key: value}))
+    for main, runs in ((report.main, [str(copy)]), (compare.main, [str(copy), str(copy)])):
+        assert main(runs) == 2
+        shown = capsys.readouterr()
+        assert (shown.out, len(shown.err.splitlines())) == ("", 1)
+        assert key in shown.err
+    assert not (copy / "report.html").exists()
 
 
 def test_the_command_line(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
