@@ -38,7 +38,10 @@ PAIRED = "paired"
 WELCH = "Welch"
 TESTS = {
     PAIRED: "paired: t-test of the differences repeat by repeat, as both runs drew the same rows in the same repeat.",
-    WELCH: "Welch: t-test of the repeats of one run against those of the other.",
+    WELCH: (
+        "Welch: t-test of the repeats of one run against those of the other. It knows the spread within a run only:\n"
+        "times also differ where the machine was slower during one of the runs. Look again in a second pair of runs."
+    ),
 }
 
 # What B is called when its figure is the larger or the smaller one.

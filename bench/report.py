@@ -722,13 +722,17 @@ def _environment(run: Run) -> Table:
             "Memory": None if memory is None else f"{memory / 1e9:.1f} GB",
             "Operating system": facts.get("os"),
             "Kernel": facts.get("kernel"),
-            "Virtualisation": facts.get("virtualised"),
+            "Virtualisation": _yes_or_no(facts.get("virtualised")),
             "CPU governor": facts.get("cpu_governor"),
             "Python": facts.get("python"),
             "Threads per process": facts.get("threads_per_process"),
             "Packages": ", ".join(f"{name} {version}" for name, version in packages.items()) or None,
         },
     )
+
+
+def _yes_or_no(value: object) -> object:
+    return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
