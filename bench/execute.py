@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import shutil
 import sys
@@ -51,13 +52,14 @@ def start(checked: Suite, out: Path, command: list[str]) -> int:
     Raises UserError, leaving nothing behind, when the data cannot be read or do not fit the suite.
     """
     now = datetime.now().astimezone()
+    load = environment.load_average()  # before reading and balancing data raise it
     made = [place for place in (out, *out.parents) if not place.exists()]
     folder = results.create(out, f"{now:%Y%m%d-%H%M%S}-{checked.name}")
     try:
         with _workspace() as work:
             session = _Session(checked, folder, work, {}, _load(checked, work))
             _prepare(session, repeat=1)
-            session.run = _new_run(session, now, command)
+            session.run = _new_run(session, now, command, load)
             results.save(folder, session.run)
             return _execute(session)
     except BaseException:
@@ -98,10 +100,13 @@ def resume(folder: Path) -> int:
 
 
 def _note_other_environment(run: dict[str, Any]) -> None:
-    """Warn in the run when it goes on with another machine or other versions than it began with."""
-    began, now = run["environment"], environment.describe(processes=1)
+    """Warn in the run when it goes on with another machine, other versions or other code than it began with."""
+    began, now = run["environment"], environment.describe(1, None)
     facts = ("cpu", "cores_available", "memory_bytes", "os", "kernel", "python", "packages")
     other = [fact for fact in facts if began.get(fact) != now[fact]]
+    revision = environment.revision(_ROOT)
+    if run.get("revision") != revision:
+        other.append(f"code ({revision['commit'][:12] if revision else 'no git checkout'})")
     if other:
         began["warnings"].append(f"the run was resumed with another {', '.join(other)}: its repeats are not alike")
 
@@ -130,23 +135,30 @@ def _load(checked: Suite, work: Path) -> dict[str, Dataset]:
 
 
 def _prepare(session: _Session, repeat: int) -> None:
-    """Split and balance the data of one repeat, once for all cases that share it; each repeat has its own seed."""
+    """Split and balance the data of one repeat, once for all cases that share it; each repeat has its own seed.
+
+    Raises UserError in the first repeat when the data do not fit a case. In a later one only the cases of that split
+    fail: it is a matter of chance there.
+    """
     shutil.rmtree(session.work / "rows", ignore_errors=True)
     session.prepared = {}
     _say(f"repeat {repeat} of {session.suite.repeats}: splitting and balancing ...")
-    for case in session.suite.cases:
-        if case.preparation not in session.prepared:
-            session.prepared[case.preparation] = prepare(
-                session.datasets[case.dataset],
-                case.split,
-                case.balance,
-                session.suite.test_share,
-                session.suite.seed + repeat - 1,
-                session.work / "rows" / str(len(session.prepared)),
-            )
+    for place, key in enumerate(dict.fromkeys(case.preparation for case in session.suite.cases)):
+        cases = [case for case in session.suite.cases if case.preparation == key]
+        dataset, split, balance = session.datasets[cases[0].dataset], cases[0].split, cases[0].balance
+        seed, folder = session.suite.seed + repeat - 1, session.work / "rows" / str(place)
+        try:
+            session.prepared[key] = prepare(dataset, split, balance, session.suite.test_share, seed, folder)
+        except UserError as error:
+            if not session.run:
+                raise
+            for case in cases:
+                if session.record(case)["status"] == "pending":
+                    session.record(case).update(status="failed", error=f"repeat {repeat}: {error}")
+                    _say(f"repeat {repeat} of {session.suite.repeats}: {case.id} FAILED: {error}")
 
 
-def _new_run(session: _Session, now: datetime, command: list[str]) -> dict[str, Any]:
+def _new_run(session: _Session, now: datetime, command: list[str], load: list[float] | None) -> dict[str, Any]:
     checked = session.suite
     most = max(len(session.prepared[case.preparation].shards) + 1 for case in checked.cases)
     together = any(engines.ENGINES[case.engine].network for case in checked.cases)
@@ -159,8 +171,8 @@ def _new_run(session: _Session, now: datetime, command: list[str]) -> dict[str, 
         "suite": {"name": checked.name, "title": checked.title, "description": checked.description},
         "plan": checked.plan,
         "revision": environment.revision(_ROOT),
-        "environment": environment.describe(processes=most if together else 1),
-        "measuring": {"sampler_hertz": HERTZ, "sampler_cpu_percent": None, "warnings": []},
+        "environment": environment.describe(most if together else 1, load),
+        "measuring": {"sampler_hertz": HERTZ, "sampler_cpu_percent": None},
         "datasets": {name: _facts(checked, name, dataset) for name, dataset in session.datasets.items()},
         "cases": [_new_case(case, checked) for case in checked.cases],
     }
@@ -178,6 +190,7 @@ def _facts(checked: Suite, name: str, dataset: Dataset) -> dict[str, Any]:
         "feature_names": dataset.features,
         "class_names": list(dataset.class_names),
         "class_counts": [len(dataset.y) - ones, ones],
+        "digest": hashlib.sha256(dataset.X.tobytes() + dataset.y.tobytes()).hexdigest(),
         "funnel": [asdict(step) for step in dataset.funnel],
         "splits": {},
     }
@@ -196,7 +209,7 @@ def _new_case(case: Case, checked: Suite) -> dict[str, Any]:
         "network": case.network,
         "training": case.training.as_dict(),
         "parties": [],
-        "epochs": case.training.epochs,
+        "epochs": case.training.as_dict()["epochs"],
         "epochs_run": [],
         "warmup_epochs": checked.warmup_epochs,
         "repeats": checked.repeats,
@@ -210,18 +223,16 @@ def _new_case(case: Case, checked: Suite) -> dict[str, Any]:
 
 
 def _execute(session: _Session) -> int:
-    """Run what is pending, repeat by repeat over all cases, so that slow drifts of the machine meet all cases alike."""
+    """Run what is pending, repeat by repeat over all cases, so that slow drifts of the machine meet all alike."""
     run, checked = session.run, session.suite
     run["finished"] = None
     try:
         for repeat in range(1, checked.repeats + 1):
-            pending = [case for case in checked.cases if repeat not in session.record(case)["repeats_done"]]
-            pending = [case for case in pending if session.record(case)["status"] == "pending"]
-            if not pending:
+            if not _pending(session, repeat):
                 continue
             if repeat > 1 or not session.prepared:
                 _prepare(session, repeat)
-            for case in pending:
+            for case in _pending(session, repeat):
                 _run_repeat(session, case, repeat)
         run["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
     finally:
@@ -229,6 +240,17 @@ def _execute(session: _Session) -> int:
         results.save(session.folder, run)
         _close(session)
     return 1 if any(entry["status"] == "failed" for entry in run["cases"]) else 0
+
+
+def _pending(session: _Session, repeat: int) -> list[Case]:
+    """Return the cases still to be run in a repeat, every repeat beginning with another one: none is always first."""
+    cases = session.suite.cases
+    shift = (repeat - 1) % len(cases)
+    return [
+        case
+        for case in [*cases[shift:], *cases[:shift]]
+        if session.record(case)["status"] == "pending" and repeat not in session.record(case)["repeats_done"]
+    ]
 
 
 def _close(session: _Session) -> None:
@@ -293,7 +315,7 @@ def _write_down(session: _Session, case: Case, repeat: int, outcome: Outcome) ->
     for number, party in enumerate(outcome.parties):
         who = {"party": party.party, "role": party.role}
         results.append_rows(folder, "epochs.csv", ({**key, **who, **row} for row in epoch_rows(party.recorder)))
-        process = 1_000_000 * session.suite.cases.index(case) + 1000 * repeat + number  # unlike any other's
+        process = results.trace_process(session.suite.cases.index(case), repeat, number)
         events += chrome_events(party.recorder, process, f"{case.id}, repeat {repeat}: {party.party}/{party.role}")
     results.append_events(folder / "trace.json", events)
     results.append_rows(folder, "resources.csv", ({**key, **row} for row in outcome.samples.rows))
@@ -308,7 +330,11 @@ def _write_down(session: _Session, case: Case, repeat: int, outcome: Outcome) ->
         epochs_run=[*record["epochs_run"], outcome.epochs_run],
         parties=[{"party": party.party, "role": party.role} for party in outcome.parties],
         loss=record["loss"] or outcome.losses,
-        notes=list(dict.fromkeys([*record["notes"], *(f"repeat {repeat}: {note}" for note in prepared.notes)])),
+        notes=list(
+            dict.fromkeys(
+                [*record["notes"], *(f"repeat {repeat}: {note}" for note in [*prepared.notes, *outcome.notes])]
+            )
+        ),
         status="ok" if len(done) == session.suite.repeats else record["status"],
     )
     _note_cost_of_measuring(session.run, outcome)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def read_csv(folder: Path, name: str) -> pd.DataFrame:
 def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
     """Drop rows of repeats that were cut off, so that a resumed run does not count them twice.
 
-    ``finished`` maps a case's id to its finished repeats.
+    ``finished`` maps a case's id to its finished repeats, in the order of the run's cases.
     """
     done = {(case, repeat) for case, repeats in finished.items() for repeat in repeats}
     for name, columns in COLUMNS.items():
@@ -157,10 +157,12 @@ def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
         kept = io.StringIO()
         csv.writer(kept, lineterminator="\n").writerows([columns, *rows])
         write_text(path, kept.getvalue())
+    if (folder / "trace.json").exists():
+        _keep_finished_events(folder / "trace.json", list(finished.values()))
 
 
 def append_events(path: Path, events: Iterable[Mapping[str, Any]]) -> None:
-    """Append events to a Chrome trace, which stays one valid JSON array."""
+    """Append events, one a line, to a Chrome trace; between two calls it is a valid JSON array."""
     text = ",\n".join(json.dumps(event) for event in events)
     if not text:
         return
@@ -173,3 +175,25 @@ def append_events(path: Path, events: Iterable[Mapping[str, Any]]) -> None:
             file.write(",\n" + text + "\n]\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+
+
+def _keep_finished_events(path: Path, finished: Sequence[Iterable[int]]) -> None:
+    """Do for the trace, cut off or not, what keep_finished does for the tables; see trace_process for its numbers."""
+    done = {trace_process(case, repeat, 0) // 1000 for case, repeats in enumerate(finished) for repeat in repeats}
+    events = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line.removesuffix(","))
+        except ValueError:  # the brackets, or a line that was cut off
+            continue
+        if isinstance(event, dict) and event.get("pid", -1) // 1000 in done:
+            events.append(line.removesuffix(","))
+    if events:
+        write_text(path, "[\n" + ",\n".join(events) + "\n]\n")
+    else:
+        path.unlink()
+
+
+def trace_process(case: int, repeat: int, party: int) -> int:
+    """Return the process number in the trace of a case (by its place in the run), a repeat and a party."""
+    return 1_000_000 * case + 1000 * repeat + party

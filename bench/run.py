@@ -31,7 +31,9 @@ exit status: 0 all cases ok, 1 a case failed, 2 wrong input, 130 interrupted
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run, and return the exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for name in ("SIGTERM", "SIGHUP"):  # ended from outside, or the terminal closed: as with Ctrl-C
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
     try:
         if options.list:
             _print_choices()

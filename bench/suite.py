@@ -149,6 +149,8 @@ def _numbers(run: Mapping[str, Any]) -> None:
     for key, minimum in (("repeats", 1), ("warmup_epochs", 0), ("seed", 0)):
         if isinstance(run[key], bool) or not isinstance(run[key], int) or run[key] < minimum:
             raise UserError(f"suite: {key} must be a whole number of at least {minimum}, not {run[key]!r}")
+    if run["seed"] + run["repeats"] > 2**32:
+        raise UserError(f"suite: seed {run['seed']} is too large; repeats count on from it and end at 4294967295")
     for key, low, high in (("test_share", 0.0, 1.0), ("time_limit", 0.0, float("inf"))):
         value = run[key]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < high:

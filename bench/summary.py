@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from bench.engines import Outcome, PartyTrace
@@ -54,8 +54,8 @@ def _measured(number: int, warmup: int, local_epochs: int) -> bool:
 def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | None:
     """Return the times of one process's measured epochs; None when it recorded none.
 
-    The epoch is the median. Medians of phases would not add up to it (where either of two phases is long, both medians
-    are short), so phases are means over the middle half of the epochs, by wall time: as robust, and they add up.
+    All are means over the middle half of the epochs, by wall time: as robust as medians, and the phases add up to the
+    epoch, which medians do not (where either of two phases is long, both medians are short).
     """
     epochs = [epoch for epoch in party.recorder.epochs if _measured(epoch.epoch, warmup, local_epochs)]
     if not epochs:
@@ -70,10 +70,11 @@ def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | Non
     wall = sum(epoch.seconds for epoch in middle.values())
     passes = len(middle) * local_epochs
     return {
-        "epoch_seconds": median(epoch.seconds for epoch in epochs) / local_epochs,
+        "epoch_seconds": wall / passes,
         "cpu_seconds": sum(epoch.cpu_seconds for epoch in middle.values()) / passes,
         "attributed_share": 1.0 - totals["unattributed"] / wall,
         "phases": {phase: totals[phase] / passes for phase in PHASES if phase in totals},
+        "rows": party.rows,
     }
 
 
@@ -92,8 +93,8 @@ def _party_bytes(party: PartyTrace, warmup: int, local_epochs: int) -> Tree:
 
 def _party_resources(key: str, party: PartyTrace, outcome: Outcome) -> Tree:
     """Return CPU over the epochs (from the process's own clock) and memory peaks (the kernel's, largest USS seen)."""
-    wall = sum(epoch.seconds for epoch in party.recorder.epochs)
-    cpu = sum(epoch.cpu_seconds for epoch in party.recorder.epochs)
+    epochs = [epoch for epoch in party.recorder.epochs if epoch.epoch > 0]  # in the set-up it waits for others to start
+    wall, cpu = sum(epoch.seconds for epoch in epochs), sum(epoch.cpu_seconds for epoch in epochs)
     rows = [row for row in outcome.samples.rows if row["party"] == key]
     sampled_rss = [row["rss"] for row in rows if row.get("rss") is not None]
     uss = [value for value in (party.uss, *(row.get("uss") for row in rows)) if value is not None]
@@ -106,23 +107,22 @@ def _party_resources(key: str, party: PartyTrace, outcome: Outcome) -> Tree:
 
 
 def over_repeats(repeats: Sequence[Tree]) -> Tree:
-    """Turn the figures of finished repeats into summaries; name the critical party, which computes longest."""
+    """Turn the figures of finished repeats into summaries, and name the critical party: the one with the most rows.
+
+    Its computing takes longest, so the others wait for it, and its epoch stands for the case.
+    """
     merged: Tree = _merge(repeats) or {}
-    time = merged.get("time")
-    if not time or not time["by_party"]:
-        return merged
-    critical = max(
-        (key for key in time["by_party"] if not key.endswith("/arbiter")), key=lambda key: _computing(repeats, key)
-    )
-    slowest = time["by_party"][critical]
-    time["critical_party"] = critical
-    time["epoch_seconds"] = slowest["epoch_seconds"]
-    time["attributed_share"] = slowest["attributed_share"]
+    by_party: Tree = (merged.get("time") or {}).get("by_party") or {}
+    sizes = {key: value["rows"]["median"] for key, value in by_party.items() if value["rows"]}
+    if sizes:
+        critical = max(sizes, key=lambda key: sizes[key])
+        largest = by_party[critical]
+        merged["time"] |= {
+            "critical_party": critical,
+            "epoch_seconds": largest["epoch_seconds"],
+            "attributed_share": largest["attributed_share"],
+        }
     return merged
-
-
-def _computing(repeats: Sequence[Tree], party: str) -> float:
-    return fmean(repeat["time"]["by_party"][party]["phases"].get("compute", 0.0) for repeat in repeats)
 
 
 def _merge(values: Sequence[Any]) -> Any:

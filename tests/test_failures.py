@@ -101,9 +101,9 @@ def status_of(folder: Path, case: str) -> str:
     ("name", "complaint"),
     [
         ("party-killed", "repeat 1: party 9998 (host) died: killed by SIGKILL"),
-        ("party-stopped", "repeat 1: party 9998 (host) was lost in epoch "),
+        ("party-stopped", "repeat 1: party 9998 (host) was stopped"),
         ("arbiter-killed", "repeat 1: party 10000 (arbiter) died: killed by SIGKILL"),
-        ("arbiter-stopped", "repeat 1: the arbiter was lost by party "),
+        ("arbiter-stopped", "repeat 1: party 10000 (arbiter) was stopped"),
         ("alone-killed", "repeat 1: party all (centralised) died: killed by SIGKILL"),
     ],
 )
@@ -161,6 +161,10 @@ class Client:
         return caught.value.code(), str(caught.value.details())
 
     def leave(self) -> None:
+        self._outgoing.put(wire.LEAVE)
+        self.hang_up()
+
+    def hang_up(self) -> None:
         self._outgoing.put(None)
 
     def ended(self) -> bool:
@@ -210,7 +214,7 @@ class Arbiter:
 
 
 def arbiter_config(folder: Path) -> dict[str, Any]:
-    shared = {"token": "secret", "features": FEATURES, "measure": True}
+    shared = {"token": "secret", "features": FEATURES, "local_epochs": 1, "measure": True}
     return {**shared, "parties": MEMBERS, "address": str(folder / "arbiter.json")}
 
 
@@ -236,7 +240,7 @@ GARBAGE: dict[str, tuple[bytes, str]] = {
     "infinity": (message(1, "sums", [1.0, float("-inf"), 1.0]), "numbers that are not finite"),
     "an old round": (message(0, "sums", [1.0] * 3), "round 0 where 1 was due"),
     "a later round": (message(7, "sums", [1.0] * 3), "round 7 where 1 was due"),
-    "an unknown kind": (message(1, "shout", [1.0] * 3), "unknown kind 'shout'"),
+    "an unknown kind": (message(1, "shout", [1.0] * 3), "kind 'shout' where 'sums' was due"),
 }
 
 
@@ -258,7 +262,30 @@ def test_parties_at_different_points_end_the_case(arbiter: Arbiter) -> None:
     honest, rogue = arbiter.joined()
     honest.say(message(1, "sums", [1.0] * 3))
     rogue.say(message(1, "squares", [1.0] * 2))
-    assert arbiter.verdict() == "the parties are not at the same point during the set-up: squares, sums"
+    assert (
+        arbiter.verdict() == "party 9998 (host) sent a message of kind 'squares' where 'sums' was due during the set-up"
+    )
+
+
+def test_a_silent_party_is_noticed_by_its_pings(arbiter: Arbiter, tmp_path: Path) -> None:
+    """Nobody looks at the process here: only the connection can tell."""
+    np.save(tmp_path / "X.npy", np.arange(20.0).reshape(10, 2))
+    np.save(tmp_path / "y.npy", np.arange(10.0) % 2)
+    own = tmp_path / "9998"
+    own.mkdir()
+    training = {"shard": str(tmp_path), "training": {}, "seed": 1}
+    identity = {"party": "9998", "role": "host"}
+    (own / "config.json").write_text(json.dumps({**arbiter_config(tmp_path), **training, **identity}))
+    line = [sys.executable, "-m", "bench.engines.federated.party", str(own / "config.json")]
+    with subprocess.Popen(line, stdin=subprocess.PIPE) as party:
+        try:
+            honest = arbiter.client()
+            honest.say(joining("9999"))
+            honest.hear()
+            party.send_signal(signal.SIGSTOP)
+            assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
+        finally:
+            party.kill()
 
 
 def test_a_party_that_leaves_early_ends_the_case(arbiter: Arbiter) -> None:
@@ -266,6 +293,12 @@ def test_a_party_that_leaves_early_ends_the_case(arbiter: Arbiter) -> None:
     honest.say(message(1, "sums", [1.0] * 3))
     rogue.leave()
     assert honest.refusal()[0] == grpc.StatusCode.ABORTED
+    assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
+
+
+def test_a_party_that_hangs_up_ends_the_case(arbiter: Arbiter) -> None:
+    _, rogue = arbiter.joined()
+    rogue.hang_up()
     assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
 
 

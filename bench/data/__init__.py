@@ -47,6 +47,8 @@ def check(where: str, options: Mapping[str, Any]) -> None:
             raise UserError(f"{where}: {name} cannot be {value!r}")
     if kind == "synthetic" and options["rows"] < 1:
         raise UserError(f"{where}: rows must be at least 1, not {options['rows']}")
+    if kind == "synthetic" and options.get("seed", 0) < 0:
+        raise UserError(f"{where}: seed must be at least 0, not {options['seed']}")
     if kind == "tabular" and not (options["files"] and all(isinstance(file, str) for file in options["files"])):
         raise UserError(f"{where}: files must be a list of at least one path")
 

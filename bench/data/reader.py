@@ -62,6 +62,7 @@ def open_table(path: Path, missing: Sequence[str] = ("",)) -> Iterator[Table]:
     if not path.is_file():
         raise UserError(f"Cannot read {path}: there is no such file.")
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch, duckdb.connect() as connection:
+        connection.execute(f"SET temp_directory = {literal(scratch)}")  # not the folder one happens to stand in
         connection.execute("SET enable_progress_bar = false")
         with _explained(path):
             file = _unzipped(path, Path(scratch)) if path.suffix.lower() == ".zip" else path

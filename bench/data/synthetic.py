@@ -188,6 +188,7 @@ def _write_chunks(target: IO[bytes] | gzip.GzipFile, part: Path, rows: int, seed
 
     select = _select()
     with duckdb.connect() as connection:
+        connection.execute(f"SET temp_directory = '{_quoted(str(part.parent))}'")
         for chunk, first in enumerate(range(0, rows, CHUNK_ROWS)):
             rng = np.random.default_rng([seed, chunk])
             connection.register("loans", _draw(rng, first, min(CHUNK_ROWS, rows - first)))

@@ -52,6 +52,7 @@ class PartyTrace:
 
     party: str
     role: str
+    rows: int | None
     recorder: Recorder
     peak_rss: int | None
     uss: int | None
@@ -60,15 +61,19 @@ class PartyTrace:
 
 @dataclass
 class Outcome:
-    """What a repeat brought. ``startup_seconds``: from the first process's start until training began."""
+    """What a repeat brought; ``epochs_run`` is None for a solver without epochs, ``notes`` are lines for a reader.
+
+    ``startup_seconds``: from the first process's start until training began.
+    """
 
     models: list[Model]
     parties: list[PartyTrace]
     losses: list[float] | None
-    epochs_run: int
+    epochs_run: int | None
     startup_seconds: float
     training_seconds: float
     samples: Samples = field(default_factory=Samples)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def worker(job: Job, shard: Shard, module: str, **more: Any) -> Worker:
         "measure": job.measure,
         **more,
     }
-    return Worker(shard.party, shard.role, module, config, job.folder / f"{shard.party}-{shard.role}")
+    return Worker(shard.party, shard.role, module, config, job.folder / f"{shard.party}-{shard.role}", shard.rows)
 
 
 def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) -> Outcome:
@@ -157,7 +162,7 @@ def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) ->
     return Outcome(
         models=list(models.values()),
         parties=[
-            PartyTrace(w.party, w.role, left.recorder, left.peak_rss, left.uss, left.result.get("wire"))
+            PartyTrace(w.party, w.role, w.rows, left.recorder, left.peak_rss, left.uss, left.result.get("wire"))
             for w, left in zip(workers, finished, strict=True)
         ],
         losses=results[0]["losses"],
@@ -166,4 +171,5 @@ def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) ->
         training_seconds=max(result["training_ended"] for result in results)
         - min(result["training_started"] for result in results),
         samples=samples,
+        notes=[note for result in results for note in result.get("notes", [])],
     )

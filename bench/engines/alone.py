@@ -42,7 +42,8 @@ def _scikit_learn(X: Array, y: Array, training: Training, estimator: Any) -> dic
         "means": means.tolist(),
         "deviations": deviations.tolist(),
         "losses": None,
-        "epochs_run": int(model.n_iter_[0]),
+        "epochs_run": None,
+        "notes": [f"scikit-learn's solver took {int(model.n_iter_[0])} iterations"],
     }
 
 

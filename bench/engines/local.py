@@ -23,7 +23,7 @@ def train(job: Job) -> Outcome:
         models=[model for outcome in outcomes for model in outcome.models],
         parties=[party for outcome in outcomes for party in outcome.parties],
         losses=None,
-        epochs_run=max(outcome.epochs_run for outcome in outcomes),
+        epochs_run=max(outcome.epochs_run or 0 for outcome in outcomes),
         startup_seconds=slowest.startup_seconds,
         training_seconds=slowest.training_seconds,
         samples=samples,

@@ -30,6 +30,7 @@ from bench.measure.trace import Epoch, Recorder, Span
 # After the first process has failed the others get this long to say whom they blame.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+_LOOK_SECONDS = 2.0  # between two looks for stopped processes
 _PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 # One thread for each process, so that parties that share a machine do not fight for cores and every engine computes
 # alike.
@@ -38,13 +39,14 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 @dataclass
 class Worker:
-    """A process of a case: who it is, the module it runs and its settings, and the folder it works in."""
+    """A process of a case: who it is, the module it runs, its settings, its folder, and how many rows it trains on."""
 
     party: str
     role: str
     module: str
     config: dict[str, Any]
     folder: Path
+    rows: int | None = None
 
     @property
     def key(self) -> str:
@@ -79,7 +81,10 @@ def run(workers: list[Worker], time_limit: float, on_start: Callable[[dict[str, 
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for worker in workers:
-            processes.append(_start(worker))
+            try:
+                processes.append(_start(worker))
+            except OSError as error:
+                raise CaseError(f"{worker.name} cannot be started: {error}") from error
         on_start({worker.key: process.pid for worker, process in zip(workers, processes, strict=True)})
         _watch(workers, processes, time_limit)
     finally:
@@ -112,10 +117,16 @@ def _start(worker: Worker) -> subprocess.Popen[bytes]:
 
 def _watch(workers: list[Worker], processes: list[subprocess.Popen[bytes]], time_limit: float) -> None:
     deadline = time.monotonic() + time_limit
+    look = time.monotonic() + _LOOK_SECONDS
     # Every one is polled each time: one that has died must be seen while others still run.
     while None in (statuses := [process.poll() for process in processes]) and not any(statuses):
         if time.monotonic() > deadline:
             raise CaseError(_blame_for_time(workers, processes, time_limit))
+        if time.monotonic() > look:
+            look = time.monotonic() + _LOOK_SECONDS
+            for worker, process in zip(workers, processes, strict=True):
+                if _stopped(process.pid):
+                    raise CaseError(f"{worker.name} was stopped (SIGSTOP or the like) and cannot go on")
         time.sleep(_POLL_SECONDS)
     if not any(statuses):
         return
@@ -123,6 +134,12 @@ def _watch(workers: list[Worker], processes: list[subprocess.Popen[bytes]], time
     while None in [process.poll() for process in processes] and time.monotonic() < grace:
         time.sleep(_POLL_SECONDS)
     raise CaseError(_blame(workers, processes))
+
+
+def _stopped(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    return False
 
 
 def _blame(workers: list[Worker], processes: list[subprocess.Popen[bytes]]) -> str:

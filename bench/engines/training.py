@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,19 @@ def load_shard(folder: Path) -> tuple[Array, Array]:
     return np.load(folder / "X.npy"), np.load(folder / "y.npy")
 
 
+@dataclass(frozen=True)
+class _Party:
+    """What stays the same over the rounds of one party; ``share`` is its part of all rows, n_k / n."""
+
+    X: Array
+    y: Array
+    training: Training
+    share: float
+    rng: np.random.Generator
+    recorder: Recorder
+    exchange: Exchange
+
+
 def train(
     X: Array, y: Array, training: Training, seed: int, who: str, recorder: Recorder, exchange: Exchange
 ) -> dict[str, Any]:
@@ -33,28 +46,15 @@ def train(
     optimiser step. With FedAvg each round averages, weighted alike, the weights after ``local_epochs`` passes (McMahan
     et al. 2017); the optimiser's state stays local. Raises CaseError when the loss or the weights are no longer finite.
     """
-    total_rows, computing = 0.0, perf_counter()
-
-    def total(kind: str, vector: Array) -> Array:
-        nonlocal total_rows, computing
-        recorder.add("compute", computing, perf_counter() - computing)
-        result = exchange(kind, vector)
-        computing = perf_counter()
-        if kind == "sums":
-            total_rows = float(result[-1])
-        return result
-
-    means, deviations = logistic.standardise_in_place(X, total)
-    recorder.add("compute", computing, perf_counter() - computing)
+    means, deviations, rows = _standardise(X, recorder, exchange)
     recorder.end_epoch()
-    share = len(y) / total_rows
-    rng = np.random.default_rng(seed)
-    weights, state = logistic.start(X.shape[1])
+    party = _Party(X, y, training, len(y) / rows, np.random.default_rng(seed), recorder, exchange)
     local_round = _gradient_round if training.aggregation == "fedsgd" else _averaging_round
+    weights, state = logistic.start(X.shape[1])
     losses: list[float] = []
     for number in range(1, training.rounds + 1):
         recorder.begin_epoch(number)
-        loss, weights, state = local_round(X, y, weights, state, training, rng, share, recorder, exchange)
+        loss, weights, state = local_round(party, weights, state)
         recorder.end_epoch(loss)
         if not (np.isfinite(loss) and np.isfinite(weights).all()):
             raise CaseError(f"{who}: training diverged in epoch {number * training.local_epochs}; lower learning_rate")
@@ -70,46 +70,39 @@ def train(
     }
 
 
-def _gradient_round(
-    X: Array,
-    y: Array,
-    weights: Array,
-    state: State,
-    training: Training,
-    rng: np.random.Generator,
-    share: float,
-    recorder: Recorder,
-    exchange: Exchange,
-) -> tuple[float, Array, State]:
+def _standardise(X: Array, recorder: Recorder, exchange: Exchange) -> tuple[Array, Array, float]:
+    """Do what logistic.standardise_in_place does, with the arithmetic in spans of its own; return the rows too."""
+    with recorder.span("compute"):
+        sums = logistic.column_sums(X)
+    sums = exchange("sums", sums)
+    with recorder.span("compute"):
+        means, squares = logistic.centre_in_place(X, sums)
+    squares = exchange("squares", squares)
+    with recorder.span("compute"):
+        return means, logistic.scale_in_place(X, means, squares, float(sums[-1])), float(sums[-1])
+
+
+def _gradient_round(party: _Party, weights: Array, state: State) -> tuple[float, Array, State]:
+    training, recorder = party.training, party.recorder
     if training.batch_size is not None:  # one data holder alone: with others, FedSGD takes full batches only
         with recorder.span("compute"):
-            return logistic.run_epoch(X, y, weights, state, training, rng)
+            return logistic.run_epoch(party.X, party.y, weights, state, training, party.rng)
     with recorder.span("compute"):
-        sums = logistic.loss_and_gradient(X, y, weights)
-        contribution = np.append(sums.gradient, sums.loss) * (share / len(y))
-    summed = exchange("round", contribution)
+        sums = logistic.loss_and_gradient(party.X, party.y, weights)
+        contribution = np.append(sums.gradient, sums.loss) * (party.share / len(party.y))
+    summed = party.exchange("round", contribution)
     with recorder.span("compute"):
         mean = logistic.Sums(float(summed[-1]), summed[:-1])
         loss, gradient = logistic.penalised(mean, 1.0, weights, training.alpha)
         return loss, *logistic.step(weights, gradient, state, training)
 
 
-def _averaging_round(
-    X: Array,
-    y: Array,
-    weights: Array,
-    state: State,
-    training: Training,
-    rng: np.random.Generator,
-    share: float,
-    recorder: Recorder,
-    exchange: Exchange,
-) -> tuple[float, Array, State]:
-    with recorder.span("compute"):
+def _averaging_round(party: _Party, weights: Array, state: State) -> tuple[float, Array, State]:
+    with party.recorder.span("compute"):
         losses = []
-        for _ in range(training.local_epochs):
-            loss, weights, state = logistic.run_epoch(X, y, weights, state, training, rng)
+        for _ in range(party.training.local_epochs):
+            loss, weights, state = logistic.run_epoch(party.X, party.y, weights, state, party.training, party.rng)
             losses.append(loss)
-        contribution = np.append(weights, losses[0]) * share
-    summed = exchange("round", contribution)
+        contribution = np.append(weights, losses[0]) * party.share
+    summed = party.exchange("round", contribution)
     return float(summed[-1]), summed[:-1], state

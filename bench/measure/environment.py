@@ -76,8 +76,11 @@ def _warnings(facts: dict[str, Any], processes: int) -> list[str]:
     return warnings
 
 
-def describe(processes: int) -> dict[str, Any]:
-    """Return the environment as it stands in run.json. ``processes`` is how many a case runs at a time at most."""
+def describe(processes: int, load: list[float] | None) -> dict[str, Any]:
+    """Return the environment as it stands in run.json.
+
+    ``processes`` is how many a case runs at a time at most, ``load`` the load average before this program began.
+    """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     facts: dict[str, Any] = {
         "cpu": _first_line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
@@ -90,7 +93,7 @@ def describe(processes: int) -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": _package_versions(),
         "threads_per_process": 1,
-        "load_before": load_average(),
+        "load_before": load,
         "load_after": None,
         "cpu_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "virtualised": "hypervisor" in (_first_line("/proc/cpuinfo", "flags") or "").split(),

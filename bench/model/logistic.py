@@ -87,8 +87,10 @@ class Training:
         return self.epochs // self.local_epochs
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as they stand in run.json."""
-        return {**asdict(self), "batch_size": self.batch_size or "full"}
+        """Return the settings as they stand in run.json; those that scikit-learn's solver does not use are None."""
+        settings = {**asdict(self), "batch_size": self.batch_size or "full"}
+        used = set(settings) if self.solver == "own" else {"solver", "alpha"}
+        return {name: value if name in used else None for name, value in settings.items()}
 
 
 class Sums(NamedTuple):
@@ -209,22 +211,38 @@ Moments = tuple[Array, Array]
 Summation = Callable[[str, Array], Array]
 
 
+def column_sums(X: Array) -> Array:
+    """Return the sums of the columns of ``X`` (n, d) and, last, the number of rows: (d + 1,)."""
+    return np.append(X.sum(axis=0), float(len(X)))
+
+
+def centre_in_place(X: Array, sums: Array) -> tuple[Array, Array]:
+    """Subtract the common means, given everybody's ``column_sums`` added up; return (means, own sums of squares)."""
+    means: Array = sums[:-1] / sums[-1]
+    X -= means
+    return means, np.einsum("ij,ij->j", X, X)
+
+
+def scale_in_place(X: Array, means: Array, squares: Array, rows: float) -> Array:
+    """Divide centred columns by the common deviations, given everybody's sums of squares added up; return those.
+
+    A constant column keeps deviation 1, as in scikit-learn's StandardScaler.
+    """
+    deviations: Array = np.sqrt(squares / rows)
+    # A column whose spread is rounding error of its mean is constant. The error of a sum grows with its terms; this is
+    # scikit-learn's bound.
+    deviations[deviations <= max(10.0, rows) * np.finfo(np.float64).eps * np.abs(means)] = 1.0
+    X /= deviations
+    return deviations
+
+
 def standardise_in_place(X: Array, total: Summation) -> Moments:
     """Scale ``X`` (n, d) to mean 0 and standard deviation 1 over the rows of all parties; return (means, deviations).
 
     ``total(name, vector)`` returns the sum of the vector over all parties: two sums are asked for, first of the rows
     and their number, then of the squared distances from the common mean (a single pass of raw squares would cancel).
-    No party sees another's. A constant column keeps deviation 1, as in scikit-learn's StandardScaler.
+    No party sees another's.
     """
-    sums = total("sums", np.append(X.sum(axis=0), float(len(X))))
-    rows = sums[-1]
-    means: Array = sums[:-1] / rows
-    X -= means
-    squares = total("squares", np.einsum("ij,ij->j", X, X))
-    deviations = np.sqrt(squares / rows)
-    # A column whose spread is rounding error of its mean is constant. The error of a sum grows with its terms; this is
-    # scikit-learn's bound.
-    constant = deviations <= max(10.0, rows) * np.finfo(np.float64).eps * np.abs(means)
-    deviations[constant] = 1.0
-    X /= deviations
-    return means, deviations
+    sums = total("sums", column_sums(X))
+    means, squares = centre_in_place(X, sums)
+    return means, scale_in_place(X, means, total("squares", squares), float(sums[-1]))

@@ -28,6 +28,7 @@ def train(job: Job) -> Outcome:
             **shared,
             "features": job.features,
             "parties": {shard.party: shard.role for shard in job.prepared.shards},
+            "local_epochs": job.training.local_epochs,
             "measure": job.measure,
         },
         job.folder / f"{ARBITER}-arbiter",

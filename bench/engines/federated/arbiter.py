@@ -33,6 +33,7 @@ class Rounds:
         self.token: str = config["token"]
         self.columns = wire.columns_digest(config["features"])
         self.lengths = wire.lengths(len(config["features"]))
+        self.local_epochs: int = config["local_epochs"]
         self.recorder = recorder
         self.changed = threading.Condition()
         self.number = 0
@@ -55,13 +56,13 @@ class Rounds:
             self.changed.notify_all()
 
     def lost(self, party: str | None) -> None:
-        """Note that a party's stream has ended, by itself or not."""
+        """Note that a party's stream has ended; without its leave, that ends the case."""
         if party is not None and party not in self.left:
             self.fail(f"{self.describe(party)} was lost {self.when()}: it ended, was stopped or cut off")
 
     def when(self) -> str:
         """Say where the training stands."""
-        return f"in epoch {self.recorder.epoch}" if self.recorder.epoch else "during the set-up"
+        return f"in epoch {self.recorder.epoch * self.local_epochs}" if self.recorder.epoch else "during the set-up"
 
     def waiting_for(self) -> str:
         """Say who has not sent its message of the present round."""
@@ -109,10 +110,7 @@ class Rounds:
             return self.answers.get(party) if self.failure is None else None
 
     def leave(self, party: str) -> None:
-        """Note that a party has ended its side of the stream, as at the end of the training.
-
-        The requests of a broken connection can end in the same way, before gRPC has noticed that it is broken.
-        """
+        """Note that a party has said that its training is over."""
         with self.changed:
             self.left.add(party)
             self._check_all_here()
@@ -128,43 +126,39 @@ class Rounds:
         """Do the work of a round whose messages are all in."""
         recorder, last = self.recorder, perf_counter()
         recorder.add("wait", self.idle_since, last - self.idle_since)
-        vectors: list[Array] = []
         with recorder.span("serialise"):
-            messages = {party: self._decode(party) for party in self.parties}
+            # In the order of the parties, not of arrival: the same run gives the same bits.
+            vectors = [self._decode(party) for party in self.parties]
         if self.failure is not None:
             return
-        kinds = {message.kind for message, _ in messages.values()}
-        if len(kinds) > 1:
-            self.failure = f"the parties are not at the same point {self.when()}: {', '.join(sorted(kinds))}"
-            return
         with recorder.span("aggregate"):
-            # In the order of the parties, not of arrival: the same run gives the same bits.
-            vectors = [vector for _, vector in messages.values()]
             total = np.sum(vectors, axis=0)
         with recorder.span("serialise"):
             values = total.astype("<f8", copy=False).tobytes()
             for party, (_, received) in self.arrived.items():
                 answer = wire_pb2.FromArbiter(round=self.number, values=values, held_seconds=perf_counter() - received)
                 self.answers[party] = answer.SerializeToString()
-        if kinds & {"squares", "round"}:  # the set-up, or an epoch, is over
+        if wire.kind_due(self.number) in ("squares", "round"):  # the set-up, or an epoch, is over
             recorder.end_epoch()
             recorder.begin_epoch(recorder.epoch + 1)
         self.arrived = {}
         self.number += 1
         self.idle_since = perf_counter()
 
-    def _decode(self, party: str) -> tuple[wire_pb2.FromParty, Array]:
+    def _decode(self, party: str) -> Array:
+        """Return the numbers that a party sent; when they are not what was due, fail, naming it."""
+        due = wire.kind_due(self.number)
         try:
             message = wire.parse(wire_pb2.FromParty, self.arrived[party][0])
             assert isinstance(message, wire_pb2.FromParty)
             if message.round != self.number:
                 raise wire.WireError(f"round {message.round} where {self.number} was due")
-            if message.kind not in self.lengths:
-                raise wire.WireError(f"a message of unknown kind {message.kind!r}")
-            return message, wire.numbers(message.values, self.lengths[message.kind])
+            if message.kind != due:
+                raise wire.WireError(f"a message of kind {message.kind[:20]!r} where {due!r} was due")
+            return wire.numbers(message.values, self.lengths[due])
         except wire.WireError as error:
             self.failure = self.failure or f"{self.describe(party)} sent {error} {self.when()}"
-            return wire_pb2.FromParty(), np.empty(0)
+            return np.empty(0)
 
 
 def serve(rounds: Rounds, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -178,13 +172,15 @@ def serve(rounds: Rounds, requests: Iterator[bytes], context: grpc.ServicerConte
             except wire.WireError as error:
                 # Not a member: it is sent away, and the case goes on without having listened to it.
                 context.abort(grpc.StatusCode.PERMISSION_DENIED, f"the arbiter refused {error}")
+        if raw == wire.LEAVE:
+            rounds.leave(party)
+            return
         answer = rounds.meet(party, raw)
         if answer is None:
             context.abort(grpc.StatusCode.ABORTED, str(rounds.failure))
         else:
             yield answer
-    if party is not None:
-        rounds.leave(party)
+    rounds.lost(party)  # the requests of a broken connection end like those of a party that just stops sending
 
 
 def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:

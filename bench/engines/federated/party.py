@@ -44,6 +44,7 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
             result = train(X, y, Training(**config["training"]), config["seed"], who, recorder, exchange)
             ended = perf_counter()
             wire_bytes = carried_bytes()
+            outgoing.put(wire.LEAVE)
             outgoing.put(None)
             for _ in stream:  # the arbiter ends the stream when it has taken note of our leaving
                 pass
@@ -93,7 +94,7 @@ def _exchange(
                 raise wire.WireError(f"an answer to round {reply.round} where {number} was due")
             values = wire.numbers(reply.values, due[kind])
         held = min(max(reply.held_seconds, 0.0), back - sent)
-        recorder.add("wait", sent, held, cpu_seconds=0.0)
+        recorder.add("wait", sent, held)
         recorder.add(
             "transfer",
             sent + held,

@@ -7,17 +7,21 @@ import hashlib
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from bench.engines.federated import wire_pb2
 from bench.model.logistic import Array
 
 PROTOCOL = 1
 SERVICE = "bench.federated.Arbiter"
 METHOD = "Session"
+# What a party says last: without it, a stream that ends is a party lost.
+LEAVE = wire_pb2.FromParty(kind="leave").SerializeToString()
 # gRPC puts one byte (compressed or not) and a four-byte length before every message.
 GRPC_PREFIX_BYTES = 5
 
-# A peer that answers no HTTP/2 ping for this long is taken for dead: stopped, cut off, or its machine gone.
-_PING_EVERY_MS = 2500
-_PING_ANSWER_MS = 3500
+# A peer that answers no HTTP/2 ping is taken for dead: stopped, cut off, or its machine gone. Data on the wire put the
+# next ping off, so this takes up to twice the interval and the time to answer.
+_PING_EVERY_MS = 1500
+_PING_ANSWER_MS = 3000
 CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", _PING_EVERY_MS),
     ("grpc.keepalive_timeout_ms", _PING_ANSWER_MS),
@@ -40,6 +44,11 @@ SERVER_OPTIONS = [
 
 class WireError(ValueError):
     """A message that does not follow the protocol; the text says in what."""
+
+
+def kind_due(number: int) -> str:
+    """Return the kind of message that belongs to a round: joining, two sums for the scaling, then training."""
+    return ("join", "sums", "squares", "round")[min(number, 3)]
 
 
 def lengths(features: int) -> dict[str, int]:

@@ -15,13 +15,7 @@ class FromParty(_message.Message):
     kind: str
     values: bytes
     join: Join
-    def __init__(
-        self,
-        round: _Optional[int] = ...,
-        kind: _Optional[str] = ...,
-        values: _Optional[bytes] = ...,
-        join: _Optional[_Union[Join, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, round: _Optional[int] = ..., kind: _Optional[str] = ..., values: _Optional[bytes] = ..., join: _Optional[_Union[Join, _Mapping]] = ...) -> None: ...
 
 class Join(_message.Message):
     __slots__ = ("protocol", "token", "party", "columns")
@@ -33,13 +27,7 @@ class Join(_message.Message):
     token: str
     party: str
     columns: str
-    def __init__(
-        self,
-        protocol: _Optional[int] = ...,
-        token: _Optional[str] = ...,
-        party: _Optional[str] = ...,
-        columns: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, protocol: _Optional[int] = ..., token: _Optional[str] = ..., party: _Optional[str] = ..., columns: _Optional[str] = ...) -> None: ...
 
 class FromArbiter(_message.Message):
     __slots__ = ("round", "values", "held_seconds")
@@ -49,6 +37,4 @@ class FromArbiter(_message.Message):
     round: int
     values: bytes
     held_seconds: float
-    def __init__(
-        self, round: _Optional[int] = ..., values: _Optional[bytes] = ..., held_seconds: _Optional[float] = ...
-    ) -> None: ...
+    def __init__(self, round: _Optional[int] = ..., values: _Optional[bytes] = ..., held_seconds: _Optional[float] = ...) -> None: ...
