@@ -102,7 +102,10 @@ def load(path: Path, charged_off_share: float | None = None, seed: int = 0) -> D
     with open_table(path, MISSING) as table:
         absent = [column for column in [*NEEDED, LABEL] if column not in table.columns]
         if absent:
-            raise UserError(f"{path} is not a Lending Club loan.csv: it lacks the columns {', '.join(absent)}.")
+            raise UserError(
+                f"{path} is not a Lending Club loan.csv: it lacks the columns {', '.join(absent)}; "
+                "for any other table name its label column with --label."
+            )
         funnel = _funnel(table, _scan(table))
         names = [f"fields[{position}] AS {name}" for position, name in enumerate(_fields(table), 1)]
         columns = table.numbers(f"SELECT {', '.join(names)} FROM loans WHERE fields IS NOT NULL")  # noqa: S608
