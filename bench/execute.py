@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import shutil
 import sys
@@ -14,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+import psutil
 
 from bench import data, engines, figures, results, suite, summary
 from bench.data.prepare import Prepared, prepare
@@ -113,8 +116,15 @@ def _note_other_environment(run: dict[str, Any]) -> None:
 
 @contextmanager
 def _workspace() -> Iterator[Path]:
-    """Give a temporary folder, readable by this user only, for shards and processes; it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    """Give a temporary folder, readable by this user only, for shards and processes; it is gone afterwards.
+
+    A run that was killed outright leaves its folder, with rows of the data in it: the next run takes it away.
+    """
+    for left in Path(tempfile.gettempdir()).glob("bench-run-*-*"):
+        owner = left.name.split("-")[2]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"bench-run-{os.getpid()}-") as name:
         yield Path(name)
 
 

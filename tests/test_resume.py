@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def interrupted(suite_file: Path, out: Path, case: str, blow: signal.Signals) ->
         process.send_signal(blow)
         shown, progress = process.communicate(timeout=60)
         assert_gone(below)
-        return subprocess.CompletedProcess([], process.returncode, shown, progress)
+        return subprocess.CompletedProcess([str(process.pid)], process.returncode, shown, progress)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_resume_does_the_rest(tmp_path: Path) -> None:
@@ -115,9 +116,12 @@ def test_a_runner_that_is_killed_takes_its_processes_along(tmp_path: Path) -> No
     assert done.returncode == -signal.SIGKILL
     folder = only_run(tmp_path / "out")
     assert statuses(folder) == {"alone": ("ok", [1]), "together": ("pending", [])}
+    (left,) = Path(tempfile.gettempdir()).glob(f"bench-run-{done.args[0]}-*")
+    assert left.stat().st_mode & 0o077 == 0  # rows of the parties are in it
     resumed = bench("--resume", folder)
     assert resumed.returncode == 0, resumed.stderr
     assert_whole(folder, repeats=1)
+    assert not left.exists()
 
 
 def test_a_failed_case_is_resumed_and_the_finished_ones_are_not(tmp_path: Path) -> None:
