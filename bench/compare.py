@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from bench import command, figures
+from bench import command, figures, results
 from bench.figures import dig
 
 CONFIDENCE = 0.95
@@ -412,7 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     def work() -> None:
-        sys.stdout.write(as_text(command.load(chosen.run_a), command.load(chosen.run_b)))
+        sys.stdout.write(as_text(results.load(chosen.run_a), results.load(chosen.run_b)))
 
     return command.exit_status(work)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import psutil
 
 from bench import data, engines, figures, results, suite, summary
@@ -200,10 +201,17 @@ def _facts(checked: Suite, name: str, dataset: Dataset) -> dict[str, Any]:
         "feature_names": dataset.features,
         "class_names": list(dataset.class_names),
         "class_counts": [len(dataset.y) - ones, ones],
-        "digest": hashlib.sha256(dataset.X.tobytes() + dataset.y.tobytes()).hexdigest(),
+        "digest": _digest(dataset),
         "funnel": [asdict(step) for step in dataset.funnel],
         "splits": {},
     }
+
+
+def _digest(dataset: Dataset) -> str:
+    """Return the SHA-256 of features and labels, without copying them: they can be most of the memory."""
+    digest = hashlib.sha256(np.ascontiguousarray(dataset.X).data)
+    digest.update(np.ascontiguousarray(dataset.y).data)
+    return digest.hexdigest()
 
 
 def _new_case(case: Case, checked: Suite) -> dict[str, Any]:
@@ -265,7 +273,7 @@ def _pending(session: _Session, repeat: int) -> list[Case]:
 
 def _close(session: _Session) -> None:
     """Write the report and tell where it is, also for a run that was cut off."""
-    from bench import report  # imports a plotting table library, which no measurement needs
+    from bench import report  # takes seconds to import
 
     page = report.render(session.folder)
     print(_table(session.run))
@@ -402,11 +410,8 @@ def _table(run: dict[str, Any]) -> str:
 
 def _times(entry: dict[str, Any]) -> list[dict[str, Any] | None]:
     """Return a case's epoch, computing, communicating and waiting (summaries, seconds)."""
-    party = figures.dig(entry, "time", "critical_party")
-    phases = figures.dig(entry, "time", "by_party", party, "phases") if party else None
-    return [
-        figures.dig(entry, "time", "epoch_seconds"),
-        figures.dig(phases, "compute"),
-        figures.communicating(phases),
-        figures.dig(phases, "wait"),
-    ]
+    from bench import findings  # takes seconds to import, and comes with the report
+
+    _, parts = findings.anatomy(entry)
+    whole = figures.dig(entry, "time", "epoch_seconds")
+    return [whole, *(parts.get(name) for name in ("computing", "communicating", "waiting"))]

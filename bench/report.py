@@ -89,7 +89,7 @@ def render(run: Path) -> Path:
         ) from error
     page = template.render(
         _contents(
-            command.load(run),
+            results.load(run),
             results.read_csv(run, "scores.csv"),
             results.read_csv(run, "resources.csv"),
         ),

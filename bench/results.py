@@ -14,15 +14,13 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
+from bench.score import METRICS
 
 SCHEMA_VERSION = 1
 
 COLUMNS: dict[str, list[str]] = {
     "epochs.csv": "case,repeat,party,role,epoch,phase,seconds,cpu_seconds,bytes_sent,bytes_received,loss".split(","),
-    "scores.csv": (
-        "case,repeat,model,party,accuracy,precision_0,recall_0,f1_0,precision_1,recall_1,f1_1,"
-        "specificity,auc,ks,average_precision,log_loss"
-    ).split(","),
+    "scores.csv": ["case", "repeat", "model", "party", *METRICS],
     "resources.csv": (
         "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"
     ).split(","),
@@ -104,7 +102,26 @@ def load(folder: Path) -> dict[str, Any]:
     missing = {"run_id", "suite", "environment", "datasets", "cases"} - set(run)
     if missing:
         raise UserError(f"{path}: {', '.join(sorted(missing))} missing; the file is damaged")
+    if wrong := _misshapen(run):
+        raise UserError(f"{path}: {wrong[0]} is not as it was written; the run must be repeated")
     return dict(run)
+
+
+def _misshapen(run: Mapping[str, Any]) -> list[str]:
+    """Name the parts of a run's outline that have another shape than docs/results.md gives them.
+
+    Whoever reads on then meets gaps at most.
+    """
+    outline = {"suite": dict, "environment": dict, "datasets": dict, "cases": list}
+    wrong = [name for name, shape in outline.items() if not isinstance(run[name], shape)]
+    if wrong:
+        return wrong
+    wrong = [f"datasets.{name}" for name, facts in run["datasets"].items() if not isinstance(facts, dict)]
+    return wrong + [
+        f"cases[{place}]"
+        for place, case in enumerate(run["cases"])
+        if not (isinstance(case, dict) and isinstance(case.get("id"), str))
+    ]
 
 
 def append_rows(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> None:

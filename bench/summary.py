@@ -81,12 +81,9 @@ def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | Non
 def _party_bytes(party: PartyTrace, warmup: int, local_epochs: int) -> Tree:
     """Return median message bytes of a measured round each way; None where no message was exchanged."""
     result: Tree = {}
+    rows = [row for row in epoch_rows(party.recorder) if _measured(row["epoch"], warmup, local_epochs)]
     for way in ("sent", "received"):
-        of_rounds = [
-            row[f"bytes_{way}"]
-            for row in epoch_rows(party.recorder)
-            if row[f"bytes_{way}"] is not None and _measured(row["epoch"], warmup, local_epochs)
-        ]
+        of_rounds = [row[f"bytes_{way}"] for row in rows if row[f"bytes_{way}"] is not None]
         result[f"epoch_{way}"] = median(of_rounds) / local_epochs if of_rounds else None
     return result
 

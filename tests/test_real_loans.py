@@ -11,21 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-LOANS = Path(__file__).resolve().parents[2] / "shared" / "data" / "loan.csv.gz"
-METRICS = (
-    "accuracy",
-    "precision_0",
-    "recall_0",
-    "f1_0",
-    "precision_1",
-    "recall_1",
-    "f1_1",
-    "auc",
-    "ks",
-    "average_precision",
-    "log_loss",
-)
+from bench.score import METRICS
 
+LOANS = Path(__file__).resolve().parents[2] / "shared" / "data" / "loan.csv.gz"
 pytestmark = pytest.mark.skipif(not LOANS.exists(), reason=f"no real loans at {LOANS}")
 
 

@@ -58,7 +58,7 @@ class Rounds:
     def lost(self, party: str | None) -> None:
         """Note that a party's stream has ended; without its leave, that ends the case."""
         if party is not None and party not in self.left:
-            self.fail(f"{self.describe(party)} was lost {self.when()}: it ended, was stopped or cut off")
+            self._fail_without([party])
 
     def when(self) -> str:
         """Say where the training stands."""
@@ -119,8 +119,11 @@ class Rounds:
     def _check_all_here(self) -> None:
         """End the case when some go on with a round and others have left: they would wait for ever."""
         if self.arrived and self.left:
-            gone = ", ".join(self.describe(party) for party in self.parties if party in self.left)
-            self.fail(f"{gone} was lost {self.when()}: it ended, was stopped or cut off")
+            self._fail_without([party for party in self.parties if party in self.left])
+
+    def _fail_without(self, gone: list[str]) -> None:
+        names = ", ".join(map(self.describe, gone))
+        self.fail(f"{names} was lost {self.when()}: it ended, was stopped or cut off")
 
     def _finish(self) -> None:
         """Do the work of a round whose messages are all in."""
