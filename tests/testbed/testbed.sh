@@ -5,7 +5,10 @@
 #        testbed.sh down      remove nodes, volumes and network; the image and the ssh key stay
 #        testbed.sh bare      down and up: fresh nodes
 #        testbed.sh status    what there is
-#        testbed.sh prepare   only the ssh key, the image and the network (for the Vagrantfile)
+# For the Vagrantfile, which starts and removes the nodes itself:
+#        testbed.sh key       only make the ssh key
+#        testbed.sh prepare   only make the ssh key, the image and the network
+#        testbed.sh tidy      remove the volumes of nodes that are gone, and the network after the last one
 # BASE_IMAGE names another base image than the one made here by debootstrap.
 set -euo pipefail
 
@@ -36,17 +39,25 @@ in_node() { # ADDRESS COMMAND...
     -o LogLevel=ERROR "root@$node_address" "$@"
 }
 
+exists() { # NODE
+  docker container inspect "$1" >/dev/null 2>&1
+}
+
 is_running() { # NODE
   [[ $(docker container inspect --format '{{.State.Running}}' "$1" 2>/dev/null) == true ]]
 }
 
+key() {
+  [[ -e $key ]] && return
+  command -v ssh-keygen >/dev/null || fail "ssh-keygen is missing on this machine: apt-get install openssh-client"
+  mkdir -p "$here/.state"
+  ssh-keygen -q -t ed25519 -N '' -C testbed -f "$key"
+  echo "made an ssh key: tests/testbed/.state/id_ed25519"
+}
+
 prepare() {
-  if [[ ! -e $key ]]; then
-    command -v ssh-keygen >/dev/null || fail "ssh-keygen is missing on this machine: apt-get install openssh-client"
-    mkdir -p "$here/.state"
-    ssh-keygen -q -t ed25519 -N '' -C testbed -f "$key"
-    echo "made an ssh key: tests/testbed/.state/id_ed25519"
-  fi
+  check_engine
+  key
   "$here/../../roles/image/files/debian_base.sh" "$base_image"
   docker image inspect "$node_image" >/dev/null 2>&1 || echo "building the nodes' image $node_image ..."
   # With the host's network, as a machine may forbid bridges a way out; with Docker's cache this takes no time.
@@ -61,7 +72,7 @@ start_node() { # PARTY
   local node=testbed-$1 flags
   mapfile -t flags < <(grep -v '^#' "$here/node_flags")
   echo "starting $node at ${address[$1]}"
-  if docker container inspect "$node" >/dev/null 2>&1; then
+  if exists "$node"; then
     docker start "$node" >/dev/null
   else
     docker run --detach "${flags[@]}" --name "$node" --hostname "party-$1" --ip "${address[$1]}" \
@@ -97,20 +108,32 @@ up() {
 
 down() {
   local party
+  check_engine
   for party in "${parties[@]}"; do
-    if docker container inspect "testbed-$party" >/dev/null 2>&1; then
-      echo "removing testbed-$party"
-      docker rm --force --volumes "testbed-$party" >/dev/null
-    fi
-    docker volume rm --force "testbed-$party" >/dev/null
+    exists "testbed-$party" || continue
+    echo "removing testbed-$party"
+    docker rm --force --volumes "testbed-$party" >/dev/null
   done
-  if docker network inspect testbed >/dev/null 2>&1; then
+  tidy
+}
+
+tidy() {
+  local party left=0
+  for party in "${parties[@]}"; do
+    if exists "testbed-$party"; then
+      left=$((left + 1))
+    else
+      docker volume rm --force "testbed-$party" >/dev/null
+    fi
+  done
+  if ((left == 0)) && docker network inspect testbed >/dev/null 2>&1; then
     docker network rm testbed >/dev/null
   fi
 }
 
 status() {
   local party state
+  check_engine
   for party in "${parties[@]}"; do
     state="not there"
     is_running "testbed-$party" && state=$(in_node "${address[$party]}" systemctl is-system-running 2>/dev/null || true)
@@ -118,12 +141,11 @@ status() {
   done
 }
 
-check_engine
 case ${1:-} in
-  up | down | status | prepare) "$1" ;;
+  up | down | status | key | prepare | tidy) "$1" ;;
   bare)
     down
     up
     ;;
-  *) fail "usage: $0 up|down|bare|status|prepare" ;;
+  *) fail "usage: $0 up|down|bare|status" ;;
 esac
