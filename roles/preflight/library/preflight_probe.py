@@ -1,0 +1,134 @@
+#!/usr/bin/python
+# Runs on the party's host, where Python may be 2.7 (CentOS 7) and no other tool can be relied on.
+# ruff: noqa: UP010, UP024, UP031, RUF005, B905, PTH110, PTH112, PTH115, PTH118, PTH123, PTH208
+"""Ask a host what facts do not tell: who listens on the kit's ports, room for Docker's data, which party it already is.
+
+Changes nothing.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+LISTENING = "0A"
+DOCKER_DIRECTORIES = ("/var/lib/docker", "/var/lib/containerd")
+
+
+def listeners():
+    """Map each listening TCP port to the sockets' inodes, as the kernel knows them."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if not os.path.exists(table):
+            continue
+        with open(table) as lines:
+            for fields in (line.split() for line in lines):
+                if len(fields) > 9 and fields[3] == LISTENING:
+                    found.setdefault(int(fields[1].rsplit(":", 1)[1], 16), set()).add(fields[9])
+    return found
+
+
+def process_of(inodes):
+    """Name the process that holds one of these sockets; None if it cannot be told."""
+    sockets = {"socket:[%s]" % inode for inode in inodes}
+    for pid in sorted((entry for entry in os.listdir("/proc") if entry.isdigit()), key=int):
+        directory = os.path.join("/proc", pid, "fd")
+        # Processes end while we look, and some do not let themselves be looked at.
+        try:
+            for descriptor in os.listdir(directory):
+                if os.readlink(os.path.join(directory, descriptor)) in sockets:
+                    with open(os.path.join("/proc", pid, "comm")) as comm:
+                        return "%s (process %s)" % (comm.read().strip(), pid)
+        except (IOError, OSError):
+            continue
+    return None
+
+
+def containers(module):
+    """List running containers with what they publish; none where Docker is absent or does not answer."""
+    docker, timeout = module.get_bin_path("docker"), module.get_bin_path("timeout")
+    if not docker or not timeout:
+        return []
+    form = '{{.Names}}\t{{.Label "federated-bench.party"}}\t{{.Label "com.docker.compose.project"}}\t{{.Ports}}'
+    code, output, _ = module.run_command([timeout, "10", docker, "ps", "--format", form])
+    if code != 0:
+        return []
+    return [dict(zip(("name", "party", "project", "ports"), line.split("\t"))) for line in output.splitlines()]
+
+
+def publishes(container, port):
+    """Tell whether a container publishes a TCP port; `docker ps` writes 0.0.0.0:9000-9002->9000-9002/tcp."""
+    for first, last in re.findall(r":(\d+)(?:-(\d+))?->[\d-]+/tcp", container.get("ports", "")):
+        if int(first) <= port <= int(last or first):
+            return True
+    return False
+
+
+def taken(module, ports, own_projects):
+    """List the ports that somebody else has."""
+    listening, running, found = listeners(), containers(module), []
+    for port in ports:
+        publishers = [container for container in running if publishes(container, port)]
+        if any(container["party"] or container["project"] in own_projects for container in publishers):
+            continue
+        if publishers:
+            found.append({"port": port, "by": "container %s" % publishers[0]["name"]})
+        elif port in listening:
+            found.append({"port": port, "by": process_of(listening[port]) or "an unknown process"})
+    return found
+
+
+def free_bytes(path):
+    """Give the free bytes for users other than root on a file system."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def used_bytes(module, directories):
+    """Give the bytes that directories take; 0 if counting takes too long."""
+    present = [directory for directory in directories if os.path.isdir(directory)]
+    timeout = module.get_bin_path("timeout")
+    if not present or not timeout:
+        return 0
+    _, output, _ = module.run_command([timeout, "60", "du", "-skx"] + present)
+    return sum(int(line.split("\t")[0]) * 1024 for line in output.splitlines() if line.split("\t")[0].isdigit())
+
+
+def installed_party(state_directory):
+    """Read which party this host already is; empty if none."""
+    try:
+        with open(os.path.join(state_directory, "party_id")) as marker:
+            return marker.read().strip()
+    except (IOError, OSError):
+        return ""
+
+
+def main():
+    """Answer once."""
+    module = AnsibleModule(
+        argument_spec={
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "own_projects": {"type": "list", "elements": "str", "required": True},
+            "state_directory": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    state_directory = module.params["state_directory"]
+    party_id = installed_party(state_directory)
+    path = next((place for place in (DOCKER_DIRECTORIES[0], "/var/lib") if os.path.isdir(place)), "/")
+    # Where a run was cut off before the host became a party, what it installed must not count against the host.
+    cut_off = os.path.isdir(state_directory) and not party_id
+    module.exit_json(
+        changed=False,
+        party_id=party_id,
+        ports_taken=taken(module, module.params["ports"], module.params["own_projects"]),
+        disk_path=path,
+        disk_free=free_bytes(path),
+        disk_own=used_bytes(module, DOCKER_DIRECTORIES + (state_directory,)) if cut_off else 0,
+    )
+
+
+if __name__ == "__main__":
+    main()
