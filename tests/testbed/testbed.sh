@@ -55,12 +55,22 @@ key() {
   echo "made an ssh key: tests/testbed/.state/id_ed25519"
 }
 
+# Docker's own resolver for containers hangs on NAT rules inside the node, which a firewall in the node flushes.
+# Nodes ask this machine's name servers directly, as servers do; without any that is not loopback, the one Docker would take.
+write_resolver() {
+  local resolver=/run/systemd/resolve/resolv.conf
+  [[ -e $resolver ]] || resolver=/etc/resolv.conf
+  grep -E '^(nameserver|search|options) ' "$resolver" | grep -vE '^nameserver (127\.|::1)' >"$here/.state/resolv.conf" || true
+  grep -q '^nameserver' "$here/.state/resolv.conf" || echo 'nameserver 8.8.8.8' >>"$here/.state/resolv.conf"
+}
+
 prepare() {
   check_engine
   key
+  write_resolver
   "$here/../../roles/image/files/debian_base.sh" "$base_image"
   docker image inspect "$node_image" >/dev/null 2>&1 || echo "building the nodes' image $node_image ..."
-  # With the host's network, as a machine may forbid bridges a way out; with Docker's cache this takes no time.
+  # The host's network: what the machine itself can reach is enough. With Docker's cache this takes no time.
   docker build --quiet --force-rm --network host --tag "$node_image" \
     --build-arg "BASE=$base_image" --build-arg "PUBLIC_KEY=$(<"$key.pub")" - <"$here/Dockerfile" >"$here/.state/build.log" 2>&1 ||
     fail "the build of $node_image failed: $(tail -n 1 "$here/.state/build.log"); all of it is in tests/testbed/.state/build.log"
@@ -76,7 +86,7 @@ start_node() { # PARTY
     docker start "$node" >/dev/null
   else
     docker run --detach "${flags[@]}" --name "$node" --hostname "party-$1" --ip "${address[$1]}" \
-      --volume "$node:/var/lib/docker" "$node_image" >/dev/null
+      --volume "$node:/var/lib/docker" --volume "$here/.state/resolv.conf:/etc/resolv.conf:ro" "$node_image" >/dev/null
   fi || fail "$node did not start, see above; to begin anew: make testbed-down testbed"
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a bare Debian bookworm image without any image registry: debootstrap + docker import, about a minute.
+# Makes a bare Debian bookworm image without any image registry: debootstrap + docker import, a minute or two.
 # Does nothing if an image of that name is already here, so where a registry answers, a pulled image does as well.
 # Usage: debian_base.sh REFERENCE          for example: debian_base.sh federated-bench/debian:bookworm
 # DEBIAN_MIRROR names another mirror than deb.debian.org. Needs root, debootstrap and a running Docker engine.
@@ -34,7 +34,7 @@ clean_up() {
 trap clean_up EXIT
 tree=$work/tree
 
-echo "making $reference from packages of $mirror (about a minute) ..."
+echo "making $reference from packages of $mirror (a minute or two) ..."
 debootstrap --variant=minbase --force-check-gpg bookworm "$tree" "$mirror" >"$work/log" 2>&1 ||
   fail "debootstrap from $mirror: $(grep -E '^[EW]:' "$work/log" "$tree/debootstrap/debootstrap.log" -h 2>/dev/null | tail -n 1); check the network, or name another mirror in DEBIAN_MIRROR"
 
