@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The testbed: three bare Debian nodes (systemd, sshd, Python; no Docker) as containers on this machine.
-# They stand for the three servers of inventory/testbed.yml, and cannot be told from servers by the playbooks.
+# They stand for the three servers of inventory/testbed.yml: the playbooks treat them as any server.
 # Usage: testbed.sh up        start what is not running yet, and wait until all three answer
 #        testbed.sh down      remove nodes, volumes and network; the image and the ssh key stay
 #        testbed.sh bare      down and up: fresh nodes
@@ -60,7 +60,7 @@ key() {
 write_resolver() {
   local resolver=/run/systemd/resolve/resolv.conf
   [[ -e $resolver ]] || resolver=/etc/resolv.conf
-  grep -E '^(nameserver|search|options) ' "$resolver" | grep -vE '^nameserver (127\.|::1)' >"$here/.state/resolv.conf" || true
+  grep -E '^(nameserver|search|options)[[:space:]]' "$resolver" | grep -vE '^nameserver[[:space:]]+(127\.|::1)' >"$here/.state/resolv.conf" || true
   grep -q '^nameserver' "$here/.state/resolv.conf" || echo 'nameserver 8.8.8.8' >>"$here/.state/resolv.conf"
 }
 
