@@ -41,11 +41,9 @@ def inventory_problems(hosts: list[str], hostvars: Mapping[str, Mapping[str, Any
         ("party_address {}", lambda party: party.address),
     ):
         problems += _shared(what, known.values(), key)
-    for name in ("party_stack", "deployment"):
-        if len({str(party.value(name)) for party in known.values()}) > 1:
-            said = ", ".join(f"{host}: {party.value(name)}" for host, party in known.items())
-            problems.append(f"{name} must be the same for all parties, it is {said}")
-    return problems
+    problems += _common_problems(list(known.values()))
+    # What a person wrote may hold line breaks.
+    return [" ".join(problem.split()) for problem in problems]
 
 
 class _Host:
@@ -94,15 +92,6 @@ class _Host:
                 f"party_address must be an IPv4 address (certificates and firewall rules name it), it is "
                 f"{party_address}: set it in the inventory"
             )
-        stack = self.value("party_stack")
-        if stack not in STACKS:
-            yield f"party_stack must be one of {', '.join(STACKS)}, it is {_or_missing(stack)}"
-        deployment = self.value("deployment")
-        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", str(deployment or "")):
-            yield (
-                "deployment must be a name of letters, digits, dot, dash and underscore (it names a folder), it is "
-                f"{_or_missing(deployment)}"
-            )
 
     def _role_problems(self) -> Iterable[str]:
         roles = self.value("party_roles")
@@ -141,15 +130,28 @@ def _shared(what: str, hosts: Iterable[_Host], key: Callable[[_Host], Hashable])
             yield f"{what.format(value)} is given to {' and '.join(names)}: each party needs its own"
 
 
+def _common_problems(hosts: list[_Host]) -> Iterable[str]:
+    """Check what is set once for the whole deployment."""
+    for name, form, description in (
+        ("party_stack", "|".join(STACKS), f"one of {', '.join(STACKS)}"),
+        ("deployment", "[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "letters, digits, dots, dashes and underscores"),
+    ):
+        values = {host.name: host.value(name) for host in hosts}
+        first = values[hosts[0].name]
+        if any(value != first for value in values.values()):
+            said = ", ".join(f"{value} for {host}" for host, value in values.items())
+            yield f"{name} must be the same for all parties, it is {said}"
+        elif first is None:
+            yield f"{name} is missing: set it for all parties, as group_vars/all.yml beside the inventory does"
+        elif not re.fullmatch(form, str(first)):
+            yield f"{name} must be {description}, it is {first}"
+
+
 def _ipv4(address: Any) -> str | None:
     try:
         return str(ipaddress.IPv4Address(str(address)))
     except ValueError:
         return None
-
-
-def _or_missing(value: Any) -> str:
-    return "missing (is group_vars/all.yml beside the inventory?)" if value is None else str(value)
 
 
 def archive_problems(archive: Mapping[str, Any], path: str, sidecar: str | None) -> list[str]:
