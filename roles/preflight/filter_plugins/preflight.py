@@ -208,9 +208,11 @@ def _memory_problems(facts: Mapping[str, Any], needed: float) -> Iterable[str]:
 
 
 def _disk_problems(probe: Mapping[str, Any], needed: float) -> Iterable[str]:
-    free, own = probe["disk_free"] / GIB, probe["disk_own"] / GIB
-    # A run cut off half-way has used some of what it asked for; a host that is a party needs room to work, no more.
-    missing = DISK_RESERVE_GIB if probe["party_id"] else max(needed - own, DISK_RESERVE_GIB)
+    free, own = probe["disk_free"] / GIB, probe["disk_own"]
+    # A host that is a party needs room to work, no more; a run cut off half-way has used some of what it asked for
+    # (None: so much that counting took too long).
+    bare = not probe["is_party"] and own is not None
+    missing = max(needed - own / GIB, DISK_RESERVE_GIB) if bare else DISK_RESERVE_GIB
     if free < missing:
         yield (
             f"{free:.1f} GiB are free under {probe['disk_path']}, {missing:g} GiB are needed: free some, or lower "

@@ -14,6 +14,7 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 
 LISTENING = "0A"
+TIMED_OUT = 124
 DOCKER_DIRECTORIES = ("/var/lib/docker", "/var/lib/containerd")
 
 
@@ -66,12 +67,17 @@ def publishes(container, port):
     return False
 
 
-def taken(module, ports, own_projects):
+def is_own(container, own_projects):
+    """Tell whether a container is the kit's."""
+    return bool(container["party"]) or container["project"] in own_projects
+
+
+def taken(running, ports, own_projects):
     """List the ports that somebody else has."""
-    listening, running, found = listeners(), containers(module), []
+    listening, found = listeners(), []
     for port in ports:
         publishers = [container for container in running if publishes(container, port)]
-        if any(container["party"] or container["project"] in own_projects for container in publishers):
+        if any(is_own(container, own_projects) for container in publishers):
             continue
         if publishers:
             found.append({"port": port, "by": "container %s" % publishers[0]["name"]})
@@ -87,12 +93,14 @@ def free_bytes(path):
 
 
 def used_bytes(module, directories):
-    """Give the bytes that directories take; 0 if counting takes too long."""
+    """Give the bytes that directories take; None if counting takes too long."""
     present = [directory for directory in directories if os.path.isdir(directory)]
     timeout = module.get_bin_path("timeout")
     if not present or not timeout:
         return 0
-    _, output, _ = module.run_command([timeout, "60", "du", "-skx"] + present)
+    code, output, _ = module.run_command([timeout, "30", "du", "-skx"] + present)
+    if code == TIMED_OUT:
+        return None
     return sum(int(line.split("\t")[0]) * 1024 for line in output.splitlines() if line.split("\t")[0].isdigit())
 
 
@@ -116,14 +124,18 @@ def main():
         supports_check_mode=True,
     )
     state_directory = module.params["state_directory"]
+    own_projects = module.params["own_projects"]
     party_id = installed_party(state_directory)
+    running = containers(module)
+    is_party = bool(party_id) or any(is_own(container, own_projects) for container in running)
     path = next((place for place in (DOCKER_DIRECTORIES[0], "/var/lib") if os.path.isdir(place)), "/")
     # Where a run was cut off before the host became a party, what it installed must not count against the host.
-    cut_off = os.path.isdir(state_directory) and not party_id
+    cut_off = os.path.isdir(state_directory) and not is_party
     module.exit_json(
         changed=False,
         party_id=party_id,
-        ports_taken=taken(module, module.params["ports"], module.params["own_projects"]),
+        is_party=is_party,
+        ports_taken=taken(running, module.params["ports"], own_projects),
         disk_path=path,
         disk_free=free_bytes(path),
         disk_own=used_bytes(module, DOCKER_DIRECTORIES + (state_directory,)) if cut_off else 0,
