@@ -213,7 +213,7 @@ def check_serving(package: Package, settings: Settings) -> None:
 
 
 def adjust_configuration(package: Package, settings: Settings, flow: str) -> None:
-    """Addresses that upstream writes into configuration files, and the one password that it leaves at its default."""
+    """Addresses that upstream writes into configuration files, and the passwords that it leaves at their defaults."""
     own, path = re.escape(settings["address"]), "confs/fate_flow/conf/service_conf.yaml"
     if package.name.startswith("serving-"):
         # Both talk to each other on their common network: no need for the host's ports.
@@ -221,6 +221,9 @@ def adjust_configuration(package: Package, settings: Settings, flow: str) -> Non
         package.edit("confs/serving-server/conf/serving-server.properties", r"^model\.transfer\.url=.*$", url)
         return
     package.set(path, re.sub(rf"^(\s*- ){own}:8000$", r"\1serving-server:8000", package.text(path), flags=re.MULTILINE))
+    eggroll, default = "confs/eggroll/conf/eggroll.properties", "eggroll.security.login.password=admin"
+    if f"{package.name}/{eggroll}" in package.members and default in package.text(eggroll):
+        package.edit(eggroll, f"^{default}$", default.replace("admin", settings["secrets"]["eggroll"]))
     if settings["backend"] == "spark_rabbitmq":
         text = package.text(path)
         block = re.search(r"^  rabbitmq:\n(?:    .*\n)+", text, flags=re.MULTILINE)
