@@ -6,32 +6,36 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
 # Rules of one rank may come in any order (firewalld gives no other promise).
 FIRST, ALLOW, DROP = 0, 1, 2
 
 
 def _network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        return ipaddress.ip_network(str(text), strict=False)
-    except ValueError:
-        raise AnsibleFilterError(
-            f"firewall: {text!r} is no address or network, and the packet filter knows no names: "
-            "give an address (for a party: party_address)"
-        ) from None
+    return ipaddress.ip_network(str(text), strict=False)
+
+
+def firewall_no_addresses(ports: Iterable[Mapping[str, Any]], container_networks: Iterable[str] = ()) -> list[str]:
+    """List sources and networks that are neither an address nor a network: the packet filter knows no names."""
+    wrong = []
+    for text in [*(source for entry in ports for source in entry.get("sources", [])), *container_networks]:
+        try:
+            _network(text)
+        except ValueError:
+            wrong.append(str(text))
+    return wrong
 
 
 def firewall_rules(
     ports: Iterable[Mapping[str, Any]], version: int, container_networks: Iterable[str] = ()
 ) -> list[dict[str, Any]]:
-    """Rules of our chain for IP version 4 or 6, each with its rank; without the chain's name."""
+    """Make our chain's rules for IP version 4 or 6, each with its rank; without the chain's name."""
     first = ["-i lo -j RETURN"]
-    allow, drop = [], []
+    allow: list[str] = []
+    drop: list[str] = []
     for text in container_networks:
         network = _network(text)
         if network.version == version:
-            # Packets for a container's own address come from its own network only; from outside they come for a published port.
+            # Packets for a container's own address come from its own network only; others ask for a published port.
             first.append(f"! -s {network} -d {network} -j DROP")
     for entry in ports:
         port = f"-p tcp -m tcp --dport {int(entry['port'])}"
@@ -47,7 +51,7 @@ def firewall_rules(
 
 
 def firewalld_rules(wanted: Iterable[Mapping[str, Any]], version: int, chain: str) -> list[str]:
-    """The same as firewalld lists its direct rules. The last one leads to the chain."""
+    """Say the same as firewalld lists its direct rules. The last one leads to the chain."""
     rules = [f"ipv{version} raw {chain} {rule['rank']} {rule['rule']}" for rule in wanted]
     return [*rules, f"ipv{version} raw PREROUTING 0 -j {chain}"]
 
@@ -74,6 +78,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters."""
         return {
+            "firewall_no_addresses": firewall_no_addresses,
             "firewall_rules": firewall_rules,
             "firewalld_rules": firewalld_rules,
             "firewall_differences": firewall_differences,
