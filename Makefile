@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report test lint perf wire clean
+.PHONY: help setup bench report test lint perf wire ansible image testbed testbed-down test-cluster clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
 	@echo "  make bench DATA=loan.csv.gz                     on Lending Club's own file"
 	@echo "  make bench ARGS='--suite throughput --repeats 10'   any option of python -m bench.run"
@@ -22,6 +22,11 @@ $(VENV)/.core: pyproject.toml
 	@echo "installing the kit into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.ansible: $(VENV)/.core
+	@echo "installing Ansible into $(VENV) ..."
+	@$(PIP) --editable '.[ansible]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
@@ -38,11 +43,26 @@ report: setup ## write a run's report again (RUN=folder)
 test: $(VENV)/.dev ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.dev ## check style, types and YAML
+lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
+
+ansible: $(VENV)/.ansible ## install Ansible into .venv; then: .venv/bin/ansible-playbook site.yml
+
+image: $(VENV)/.ansible ## build the image of a FATE party and pack it into an archive (needs a Docker engine)
+	@$(BIN)/ansible-playbook playbooks/image.yml $(ARGS)
+
+testbed: ## start three bare nodes in containers on this machine, for inventory/testbed.yml
+	@tests/testbed/testbed.sh up
+
+testbed-down: ## take the nodes away again
+	@tests/testbed/testbed.sh down
+
+test-cluster: $(VENV)/.dev image ## from bare nodes to a federation, its failures, and back
+	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 
 perf: $(VENV)/.dev ## measure the kit's own speed; prints ratios measured in one run
 	@$(BIN)/python tests/perf/engines.py

@@ -1,0 +1,79 @@
+"""The testbed's nodes as the tests see them: playbooks run on them, commands run in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ansible_helpers import ROOT, Run
+
+TESTBED = ROOT / "tests" / "testbed" / "testbed.sh"
+INVENTORY = ROOT / "inventory" / "testbed.yml"
+CREDENTIALS = ROOT / "inventory" / "credentials" / "testbed"
+ADDRESSES = {"10000": "192.168.52.131", "9999": "192.168.52.132", "9998": "192.168.52.133"}
+ANSIBLE = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(INVENTORY)]
+
+
+# What a node is made of, less what changes by itself: logs, caches, times, process ids.
+SNAPSHOT = r"""
+dpkg-query -W -f '${Package} ${Version} ${Status}\n'
+cat /etc/passwd /etc/group
+iptables-save 2>/dev/null; ip6tables-save 2>/dev/null
+ip -o link | sed 's/@.*//; s/^[0-9]*: /link /'
+systemctl list-unit-files --no-legend --no-pager
+find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache -o -path /var/lib/apt \
+  -o -path /var/lib/dpkg -o -path /root/.ansible -o -path /var/lib/systemd -o -path '*/__pycache__' \) -prune -o -print
+find /var/lib/docker -mindepth 1 -maxdepth 1 2>/dev/null
+"""
+
+
+def start_play(*options: str, book: str = "site.yml") -> subprocess.Popen[str]:
+    """Begin a playbook and leave it running."""
+    return subprocess.Popen(
+        [*ANSIBLE, *options, book],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def play(*options: str, book: str = "site.yml", timeout: float = 900) -> Run:
+    """Run a playbook on the testbed to its end and show it in the test's output."""
+    process = start_play(*options, book=book)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    print(output)
+    return Run(process.returncode, output)
+
+
+def node(party: str, command: str, check: bool = True) -> str:
+    """Run a shell command on a party's node and return what it printed."""
+    argv = ["docker", "exec", f"testbed-{party}", "bash", "-c", command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    assert not check or done.returncode == 0, f"party {party}: {command}: {done.stderr}"
+    return done.stdout
+
+
+def snapshots() -> dict[str, str]:
+    """What each node is made of now."""
+    return {party: node(party, SNAPSHOT) for party in ADDRESSES}
+
+
+def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until something is the case; it may fail with an error until then."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(AssertionError, OSError, ValueError):
+            if true():
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"not within {seconds} s: {what}")
