@@ -15,8 +15,7 @@ TESTBED = ROOT / "tests" / "testbed" / "testbed.sh"
 INVENTORY = ROOT / "inventory" / "testbed.yml"
 CREDENTIALS = ROOT / "inventory" / "credentials" / "testbed"
 ADDRESSES = {"10000": "192.168.52.131", "9999": "192.168.52.132", "9998": "192.168.52.133"}
-ANSIBLE = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(INVENTORY)]
-
+ANSIBLE = str(Path(sys.executable).parent / "ansible-playbook")
 
 # What a node is made of, less what changes by itself: logs, caches, times, process ids.
 SNAPSHOT = r"""
@@ -25,16 +24,17 @@ cat /etc/passwd /etc/group
 iptables-save 2>/dev/null; ip6tables-save 2>/dev/null
 ip -o link | sed 's/@.*//; s/^[0-9]*: /link /'
 systemctl list-unit-files --no-legend --no-pager
-find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache -o -path /var/lib/apt \
-  -o -path /var/lib/dpkg -o -path /root/.ansible -o -path /var/lib/systemd -o -path '*/__pycache__' \) -prune -o -print
+find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \
+  -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /root/.ansible \
+  -o -path '*/__pycache__' \) -prune -o -print
 find /var/lib/docker -mindepth 1 -maxdepth 1 2>/dev/null
 """
 
 
-def start_play(*options: str, book: str = "site.yml") -> subprocess.Popen[str]:
+def start_play(*options: str, book: str = "site.yml", inventory: Path = INVENTORY) -> subprocess.Popen[str]:
     """Begin a playbook and leave it running."""
     return subprocess.Popen(
-        [*ANSIBLE, *options, book],
+        [ANSIBLE, "-i", str(inventory), *options, book],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -44,9 +44,9 @@ def start_play(*options: str, book: str = "site.yml") -> subprocess.Popen[str]:
     )
 
 
-def play(*options: str, book: str = "site.yml", timeout: float = 900) -> Run:
+def play(*options: str, book: str = "site.yml", inventory: Path = INVENTORY, timeout: float = 900) -> Run:
     """Run a playbook on the testbed to its end and show it in the test's output."""
-    process = start_play(*options, book=book)
+    process = start_play(*options, book=book, inventory=inventory)
     try:
         output, _ = process.communicate(timeout=timeout)
     finally:
@@ -60,6 +60,19 @@ def node(party: str, command: str, check: bool = True) -> str:
     argv = ["docker", "exec", f"testbed-{party}", "bash", "-c", command]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     assert not check or done.returncode == 0, f"party {party}: {command}: {done.stderr}"
+    return done.stdout
+
+
+def processes(party: str) -> str:
+    """List the command lines of all processes of a party's node; a bare node has no ps."""
+    return node(party, "for line in /proc/[0-9]*/cmdline; do tr '\\0' ' ' 2>/dev/null <$line; echo; done")
+
+
+def run_python(party: str, code: str, *arguments: str, check: bool = True) -> str:
+    """Run a Python program on a party's node and return what it printed, errors too."""
+    argv = ["docker", "exec", "--interactive", f"testbed-{party}", "python3", "-", *arguments]
+    done = subprocess.run(argv, input=code, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert not check or done.returncode == 0, f"party {party}: {done.stdout}"
     return done.stdout
 
 

@@ -9,7 +9,6 @@ Changes nothing.
 from __future__ import absolute_import, division, print_function
 
 import os
-import re
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -52,19 +51,23 @@ def containers(module):
     docker, timeout = module.get_bin_path("docker"), module.get_bin_path("timeout")
     if not docker or not timeout:
         return []
-    form = '{{.Names}}\t{{.Label "federated-bench.party"}}\t{{.Label "com.docker.compose.project"}}\t{{.Ports}}'
-    code, output, _ = module.run_command([timeout, "10", docker, "ps", "--format", form])
-    if code != 0:
+    code, output, _ = module.run_command([timeout, "10", docker, "ps", "--quiet"])
+    if code != 0 or not output.split():
         return []
+    # What a container is to publish: one that Docker is just starting again publishes nothing, but its ports are held.
+    form = (
+        '{{.Name}}\t{{index .Config.Labels "federated-bench.party"}}'
+        '\t{{index .Config.Labels "com.docker.compose.project"}}'
+        "\t{{range $inner, $outer := .HostConfig.PortBindings}}{{range $outer}}{{$inner}}={{.HostPort}} {{end}}{{end}}"
+        "{{range $inner, $outer := .NetworkSettings.Ports}}{{range $outer}}{{$inner}}={{.HostPort}} {{end}}{{end}}"
+    )
+    _, output, _ = module.run_command([timeout, "10", docker, "inspect", "--format", form] + output.split())
     return [dict(zip(("name", "party", "project", "ports"), line.split("\t"))) for line in output.splitlines()]
 
 
 def publishes(container, port):
-    """Tell whether a container publishes a TCP port; `docker ps` writes 0.0.0.0:9000-9002->9000-9002/tcp."""
-    for first, last in re.findall(r":(\d+)(?:-(\d+))?->[\d-]+/tcp", container.get("ports", "")):
-        if int(first) <= port <= int(last or first):
-            return True
-    return False
+    """Tell whether a container publishes a TCP port, now or once Docker has started it again."""
+    return any(entry.endswith("/tcp=%d" % port) for entry in container.get("ports", "").split())
 
 
 def is_own(container, own_projects):
@@ -80,7 +83,7 @@ def taken(running, ports, own_projects):
         if any(is_own(container, own_projects) for container in publishers):
             continue
         if publishers:
-            found.append({"port": port, "by": "container %s" % publishers[0]["name"]})
+            found.append({"port": port, "by": "container %s" % publishers[0]["name"].lstrip("/")})
         elif port in listening:
             found.append({"port": port, "by": process_of(listening[port]) or "an unknown process"})
     return found

@@ -1,7 +1,7 @@
 """Run FATE's toy job between two parties and say what came of it: toy_job.py ADDRESS GUEST HOST SECONDS.
 
-Prints one JSON object: status, job_id, seconds, and for a job that did not succeed at_fault (role and party id) and why.
-The exit status is 0 only after a job that has ended in success. For FATE Flow 2.x; runs on Python 3 without other packages.
+Prints one JSON object: status, job_id, seconds, and for a job that did not succeed at_fault (role, party id) and why.
+The exit status is 0 only after a job that has ended in success. For FATE Flow 2.x.
 """
 
 import json
@@ -16,12 +16,13 @@ ENDED = {"success", "failed", "canceled", "timeout"}
 def call(address, path, body=None):
     """Ask FATE Flow; return what it answers, or raise OSError if nothing can be understood."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request("http://%s/v2%s" % (address, path), data, {"Content-Type": "application/json"})
+    url = f"http://{address}/v2{path}"
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=40) as answer:
+        with urllib.request.urlopen(request, timeout=40) as answer:  # noqa: S310
             return json.load(answer)
     except ValueError as error:
-        raise OSError("FATE Flow at %s answered something that is not JSON: %s" % (address, error)) from error
+        raise OSError(f"FATE Flow at {address} answered something that is not JSON: {error}") from error
 
 
 def submit(address, guest, host):
@@ -36,17 +37,17 @@ def follow(address, job_id, deadline):
     """Wait until the job has ended or time is up; return its status."""
     status = "not known"
     while time.monotonic() < deadline:
-        found = call(address, "/job/query?job_id=%s" % job_id).get("data") or []
+        found = call(address, f"/job/query?job_id={job_id}").get("data") or []
         status = found[0]["status"] if found else status
         if status in ENDED:
             return status
         time.sleep(1)
-    return "still %s when its time was up" % status
+    return f"still {status} when its time was up"
 
 
 def at_fault(address, job_id, host):
     """Name the role and party whose task failed; a host that never began is at fault for a job that never ended."""
-    tasks = call(address, "/job/task/query?job_id=%s" % job_id).get("data") or []
+    tasks = call(address, f"/job/task/query?job_id={job_id}").get("data") or []
     for wanted in (("failed", "timeout"), ("running", "waiting")):
         for task in sorted(tasks, key=lambda task: task["role"] == "guest"):
             if task.get("party_status", task["status"]) in wanted:
