@@ -1,0 +1,669 @@
+"""Stack kubefate, as far as it goes without KubeFATE's images.
+
+Rendered files are compared with expected ones and read by a real bash. The rest uses stand-ins of our own, in
+tests/kubefate: for upstream's generator (generate_config.sh) and for docker and docker-compose (docker). With the
+directory of upstream's real bundles in KUBEFATE_BUNDLES, their own generators are run, too. See docs/kubefate.md for
+what was run by hand.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from ansible_helpers import ROOT, Run, load, local_parties, run_play, write_inventory, write_playbook
+
+ROLE = ROOT / "roles" / "kubefate"
+STAND_INS = ROOT / "tests" / "kubefate"
+NAMES = ("mysql", "mysql-root", "rabbitmq", "eggroll", "fateboard", "serving-admin", "notebook")
+RENDERED = {
+    "1.8.0-a": ("eggroll", "spark_rabbitmq", "spark_local_pulsar"),
+    "1.11.1": ("eggroll",),
+    "1.11.2": ("eggroll", "spark_local_pulsar"),
+    "2.0.0": ("eggroll", "spark_pulsar"),
+}
+CASES = [(version, backend) for version, backends in RENDERED.items() for backend in backends]
+PASSWORD = "Password-of_{}-{}"
+FAST = {"ANSIBLE_PIPELINING": "1"}
+
+package = load(ROLE / "files" / "package.py")
+wait = load(ROLE / "files" / "wait.py")
+
+
+def bundle(path: Path, generator: Path = STAND_INS / "generate_config.sh") -> str:
+    """Write a bundle shaped as upstream's around the stand-in; return its checksum as the role takes it."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name in ("./docker-deploy/generate_config.sh", "./docker-deploy/parties.conf", "./docker-deploy/.env"):
+            member = tarfile.TarInfo(name)
+            content = generator.read_bytes() if name.endswith(".sh") else b"# upstream's example\n"
+            member.size, member.mode, member.uid = len(content), 0o755, 1001
+            archive.addfile(member, io.BytesIO(content))
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def write_passwords(credentials: Path, *parties: str) -> None:
+    """Leave passwords of the test's own, as a person might."""
+    (credentials / "passwords").mkdir(parents=True, mode=0o700)
+    for party in parties:
+        for name in NAMES:
+            file = credentials / "passwords" / f"{party}-{name}"
+            file.write_text(PASSWORD.format(party, name))
+            file.chmod(0o600)
+
+
+def two_parties() -> dict[str, Any]:
+    return {name: party for name, party in local_parties().items() if name != "party-9998"}
+
+
+def unpacked(path: Path) -> dict[str, str]:
+    """Return the files of a package."""
+    with tarfile.open(path) as archive:
+        return {
+            member.name: archive.extractfile(member).read().decode()  # type: ignore[union-attr]
+            for member in archive.getmembers()
+            if member.isfile()
+        }
+
+
+def controller(
+    home: Path, hosts: dict[str, Any] | None = None, /, *options: str, credentials: Path | None = None, **variables: Any
+) -> Run:
+    """Run what the role does on the controller."""
+    number = len(list(home.glob("inventory-*")))
+    inventory = write_inventory(
+        home / f"inventory-{number}",
+        hosts or local_parties(),
+        party_stack="kubefate",
+        credentials_directory=str(credentials or home / "credentials"),
+        **variables,
+    )
+    parts = ("validate", "bundle", "passwords", "generate")
+    tasks = [{"name": part, "ansible.builtin.include_role": {"name": "kubefate", "tasks_from": part}} for part in parts]
+    playbook = write_playbook(inventory.parent / "play.yml", tasks)
+    return run_play(playbook, inventory, *options, home=home, environment=FAST)
+
+
+# Rendered files
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render parties.conf and .env of party 9999 for every case."""
+    home = tmp_path_factory.mktemp("rendered")
+    write_passwords(home / "credentials", "9999")
+    inventory = write_inventory(home / "inventory", local_parties(), credentials_directory=str(home / "credentials"))
+    task: dict[str, Any] = {
+        "name": "Render",
+        "ansible.builtin.template": {
+            "src": str(ROLE / "templates" / "{{ item.1 }}.j2"),
+            "dest": str(home / "{{ item.0.0 }}-{{ item.0.1 }}.{{ item.1 }}"),
+            "mode": "0600",
+        },
+        "vars": {"kubefate_version": "{{ item.0.0 }}", "kubefate_backend": "{{ item.0.1 }}"},
+        "loop": [[list(case), file] for case in CASES for file in ("parties.conf", "env")],
+    }
+    play = {
+        "name": "Render",
+        "hosts": "party-9999",
+        "gather_facts": False,
+        "vars_files": [str(ROLE / directory / "main.yml") for directory in ("defaults", "vars")],
+        "tasks": [task],
+    }
+    (home / "play.yml").write_text(yaml.safe_dump([play]))
+    run = run_play(home / "play.yml", inventory, home=home)
+    assert run.code == 0, run.output
+    return home
+
+
+@pytest.mark.parametrize(("version", "backend"), CASES)
+@pytest.mark.parametrize("file", ["parties.conf", "env"])
+def test_rendered_files_are_as_expected(rendered: Path, version: str, backend: str, file: str) -> None:
+    expected = STAND_INS / "expected" / (f"{version}.env" if file == "env" else f"{version}-{backend}.{file}")
+    assert (rendered / f"{version}-{backend}.{file}").read_text() == expected.read_text()
+
+
+@pytest.mark.parametrize(("version", "backend"), CASES)
+def test_bash_reads_the_rendered_files(rendered: Path, version: str, backend: str) -> None:
+    """The same `source` as upstream's; then its `eval`, which changes other characters."""
+    names = [
+        "TAG",
+        "SERVING_TAG",
+        "RegistryURI",
+        "OSX_IMAGE_TAG",
+        "dir",
+        "backend",
+        "computing",
+        "federation",
+        "storage",
+    ]
+    names += ["exchangeip", "serverTimezone", "compute_core", "mysql_password", "notebook_hashed_password"]
+    script = f"source {version}-{backend}.env; source {version}-{backend}.parties.conf; "
+    script += "".join(f'echo "{name}=${{{name}-unset}}"; ' for name in names)
+    script += (
+        'echo "ids=${party_list[*]}"; echo "addresses=${party_ip_list[*]}"; echo "servings=${serving_ip_list[*]}"; '
+    )
+    script += 'eval evaluated=${mysql_password}; echo "evaluated=$evaluated"'
+    process = subprocess.run(["bash", "-euc", script], cwd=rendered, capture_output=True, text=True, check=True)
+    found = dict(line.split("=", 1) for line in process.stdout.splitlines())
+
+    password = PASSWORD.format("9999", "mysql")
+    addresses = "127.0.0.2 127.0.0.3 127.0.0.4"
+    assert found["ids"] == "10000 9999 9998"
+    assert found["addresses"] == found["servings"] == addresses
+    assert found["mysql_password"] == found["evaluated"] == password
+    assert found["dir"] == "/var/lib/federated-bench/kubefate"
+    assert found["RegistryURI"] == found["exchangeip"] == ""
+    engines = {
+        "eggroll": ("Eggroll", "OSX" if version == "2.0.0" else "Eggroll", "Eggroll"),
+        "spark_pulsar": ("Spark", "Pulsar", "HDFS"),
+        "spark_local_pulsar": ("Spark_local", "Pulsar", "LocalFS"),
+    }
+    if version == "1.8.0-a":
+        assert (found["TAG"], found["SERVING_TAG"]) == ("1.8.0-release", "2.1.5-release")
+        assert (found["backend"], found["computing"], found["notebook_hashed_password"]) == (backend, "unset", "unset")
+    else:
+        assert (found["computing"], found["federation"], found["storage"]) == engines[backend]
+        assert (found["backend"], found["compute_core"], found["SERVING_TAG"]) == ("unset", "4", "2.1.6-release")
+        algorithm, salt, digest = found["notebook_hashed_password"].split(":")
+        notebook = PASSWORD.format("9999", "notebook")
+        assert hashlib.new(algorithm, (notebook + salt).encode()).hexdigest() == digest
+    assert found["serverTimezone"] == ("UTC" if version in ("1.11.2", "2.0.0") else "unset")
+    assert (found["TAG"], found["OSX_IMAGE_TAG"]) == {
+        "1.8.0-a": ("1.8.0-release", "unset"),
+        "1.11.1": ("1.11.1-release", "unset"),
+        "1.11.2": ("1.11.2-release", "unset"),
+        "2.0.0": ("unset", "2.0.0-release"),
+    }[version]
+
+
+# On the controller, with the stand-in
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], Run]:
+    """Generate packages of two parties with FATE-Serving, once for all tests that only look at them.
+
+    Party 9999 has passwords that a person chose; those of party 10000 are generated.
+    """
+    home = tmp_path_factory.mktemp("generated")
+    write_passwords(home / "credentials", "9999")
+    variables = {
+        "kubefate_bundle_archive": str(home / "bundle.tar.gz"),
+        "kubefate_bundle_checksum": bundle(home / "bundle.tar.gz"),
+        "kubefate_serving": True,
+        "kubefate_registry": "registry.example.org:5000/mirror",
+        "kubefate_fateboard_heap": "512m",
+        "kubefate_subnet": "10.9.8.0/24",
+    }
+    return home, variables, controller(home, two_parties(), **variables)
+
+
+def test_each_party_has_packages_of_its_own(generated: tuple[Path, dict[str, Any], Run]) -> None:
+    home, _, run = generated
+    assert run.code == 0, run.output
+    own = {party: (home / "credentials/passwords" / f"{party}-mysql").read_text() for party in ("10000", "9999")}
+    work = home / "credentials" / "kubefate"
+    assert work.stat().st_mode & 0o777 == (work / "9999").stat().st_mode & 0o777 == 0o700
+    files = unpacked(work / "9999" / "packages" / "confs.tar.gz")
+    text = "".join(files.values())
+    assert own["9999"] in files["confs-9999/confs/mysql/init/insert-node.sql"]
+    assert own["10000"] not in text
+    assert own["9999"] not in run.output
+    assert {name.split("/")[0] for name in files} == {"confs-9999"}
+    assert (work / "9999" / "docker-deploy" / "parties.conf").stat().st_mode & 0o777 == 0o600
+
+
+def test_packages_are_adjusted(generated: tuple[Path, dict[str, Any], Run]) -> None:
+    home, _, _ = generated
+    packages = home / "credentials" / "kubefate" / "9999" / "packages"
+    files = unpacked(packages / "confs.tar.gz") | unpacked(packages / "serving.tar.gz")
+    training = yaml.safe_load(files["confs-9999/docker-compose.yml"])["services"]
+    serving = yaml.safe_load(files["serving-9999/docker-compose.yml"])["services"]
+    services = training | serving
+    passwords = home / "credentials" / "passwords"
+
+    assert "192.167." not in "".join(files.values())
+    assert training["python"]["networks"]["fate-network"]["ipv4_address"] == "10.9.8.100"
+    assert all(service["image"].startswith("registry.example.org:5000/mirror/") for service in services.values())
+    assert training["python"]["image"] == "registry.example.org:5000/mirror/federatedai/python:1.8.0-release"
+    assert all(service["labels"] == {"federated-bench.party": "9999"} for service in services.values())
+    assert all(service["restart"] == "always" for service in services.values())
+    assert training["rollsite"]["ports"] == ["0.0.0.0:9370:9370"]
+    assert training["python"]["ports"] == ["127.0.0.1:9360:9360", "127.0.0.1:9380:9380"]
+    assert serving["serving-proxy"]["ports"] == ["127.0.0.1:8059:8059", "0.0.0.0:8869:8869"]
+    assert serving["serving-zookeeper"]["ports"] == ["127.0.0.1:2181:2181"]
+    assert training["fateboard"]["environment"]["_JAVA_OPTIONS"] == "-Xms512m -Xmx512m"
+    assert training["mysql"]["environment"] == {"MYSQL_ROOT_PASSWORD": (passwords / "9999-mysql-root").read_text()}
+    assert (passwords / "9999-eggroll").read_text() in files["confs-9999/confs/eggroll/conf/eggroll.properties"]
+    assert "- serving-server:8000" in files["confs-9999/confs/fate_flow/conf/service_conf.yaml"]
+    properties = files["serving-9999/confs/serving-server/conf/serving-server.properties"]
+    assert properties == "model.transfer.url=http://python:9380/v1/model/transfer\n"
+
+    summary = json.loads((packages / "summary.json").read_text())
+    assert [entry["port"] for entry in summary["federation_ports"]] == [9370, 8869]
+    assert {entry["port"] for entry in summary["local_ports"]} == {8080, 9360, 9380, 20000, 8059, 2181}
+    assert [project["name"] for project in summary["projects"]] == ["confs-9999", "serving-9999"]
+
+
+def test_a_second_run_and_check_mode_change_nothing(generated: tuple[Path, dict[str, Any], Run]) -> None:
+    home, variables, _ = generated
+    for options in ((), ("--check",)):
+        run = controller(home, two_parties(), *options, **variables)
+        assert (run.code, run.total("changed")) == (0, 0), run.output
+
+
+def test_check_mode_on_a_bare_controller(tmp_path: Path) -> None:
+    run = controller(tmp_path, two_parties(), "--check")
+    assert run.code == 0, run.output
+    assert not (tmp_path / "credentials").exists()
+
+
+def test_packages_do_not_depend_on_when_they_are_made(generated: tuple[Path, dict[str, Any], Run]) -> None:
+    home, _, _ = generated
+    work = home / "credentials" / "kubefate" / "9999"
+    first = json.loads((work / "packages" / "summary.json").read_text())["digest"]
+    made = package.Package(work / "docker-deploy" / "outputs" / "confs-9999.tar", "confs-9999")
+    made.write(home / "once.tar.gz")
+    made.write(home / "twice.tar.gz")
+    assert (home / "once.tar.gz").read_bytes() == (home / "twice.tar.gz").read_bytes()
+    assert len(first) == 64
+
+
+def test_what_differs_in_2_0_0(tmp_path: Path) -> None:
+    checksum = bundle(tmp_path / "bundle.tar.gz")
+    write_passwords(tmp_path / "credentials", "9999", "10000")
+    run = controller(
+        tmp_path,
+        two_parties(),
+        kubefate_version="2.0.0",
+        kubefate_osx_heap="1g",
+        kubefate_bundle_archive=str(tmp_path / "bundle.tar.gz"),
+        kubefate_bundle_checksum=checksum,
+    )
+    assert run.code == 0, run.output
+    packages = tmp_path / "credentials" / "kubefate" / "9999" / "packages"
+    assert not (packages / "serving.tar.gz").exists()
+    files = unpacked(packages / "confs.tar.gz")
+    services = yaml.safe_load(files["confs-9999/docker-compose.yml"])["services"]
+    assert services["osx"]["command"][-1] == "java -Xms1g -Xmx1g -XX:+AlwaysPreTouch Broker"
+    assert services["osx"]["image"] == "federatedai/osx:2.0.0-release"
+    assert services["fateflow"]["command"][-1].startswith("{ python -c 'import cryptography' || pip install")
+    assert "NOTEBOOK_HASHED_PASSWORD=sha256:" in files["confs-9999/.env"]
+
+
+# Failures, each with one message
+
+
+def party(number: str, address: int) -> dict[str, Any]:
+    return {"ansible_host": f"127.0.0.{address}", "party_id": number, "party_roles": ["host"]}
+
+
+def test_failures_of_one_party_name_it(tmp_path: Path) -> None:
+    """One run: party 13's generator fails, 14's tar holds a wrong route, 15's password is not for bash and sed."""
+    checksum = bundle(tmp_path / "bundle.tar.gz")
+    write_passwords(tmp_path / "credentials", "12", "13", "14", "15")
+    (tmp_path / "credentials/passwords/15-mysql").write_text("long-enough-but-$(touch pwned)")
+    run = controller(
+        tmp_path,
+        {f"party-{n}": party(str(n), n) for n in (12, 13, 14, 15)},
+        kubefate_bundle_archive=str(tmp_path / "bundle.tar.gz"),
+        kubefate_bundle_checksum=checksum,
+    )
+    assert run.code != 0
+    assert set(run.messages) == {"party-13", "party-14", "party-15"}
+    assert run.messages["party-13"][0].startswith(
+        "party 13: generate_config.sh of KubeFATE 1.8.0-a ended with status 4: sed: -e expression #1"
+    )
+    assert run.messages["party-14"] == [
+        "party 14: the packages of KubeFATE 1.8.0-a: the route to party 12 is 203.0.113.7, not 127.0.0.12"
+    ]
+    assert "passwords has 15-mysql with other characters than" in run.messages["party-15"][0]
+    assert "pwned" not in run.output
+    work = tmp_path / "credentials" / "kubefate"
+    assert (work / "12" / "inputs.sha256").exists()
+    assert not any((work / number / "inputs.sha256").exists() for number in ("13", "14", "15"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"kubefate_bundle_archive": "/nowhere/bundle.tar.gz"}, "names /nowhere/bundle.tar.gz, which does not exist"),
+        ({"kubefate_bundle_checksum": "sha256:" + "0" * 64}, "as kubefate_bundle_checksum says: delete it or get the right one"),
+        ({}, "does not hold the files of upstream's tag v1.8.0-a"),
+        ({"kubefate_version": "2.0.0", "kubefate_backend": "spark_local_pulsar"}, "no kubefate_backend spark_local"),
+        ({"kubefate_directory": "/srv/a b|c"}, "kubefate_directory must be an absolute path"),
+        ({"party_stack": "slim"}, "role kubefate is for party_stack kubefate, not slim"),
+        ({"kubefate_image_archives": ["/nowhere/images.tar"]}, "names /nowhere/images.tar, which does not exist"),
+        ({"corrupt": True}, "is no bundle of KubeFATE"),
+    ],
+)
+def test_refused_before_anything_is_generated(tmp_path: Path, variables: dict[str, Any], message: str) -> None:
+    bundle(tmp_path / "bundle.tar.gz")
+    if variables.pop("corrupt", False):
+        (tmp_path / "bundle.tar.gz").write_bytes((tmp_path / "bundle.tar.gz").read_bytes()[:500])
+    given = {"kubefate_bundle_archive": str(tmp_path / "bundle.tar.gz")} | variables
+    stack = given.pop("party_stack", "kubefate")
+    hosts = {"party-9999": local_parties()["party-9999"] | {"party_stack": stack}}
+    run = controller(tmp_path, hosts, **given)
+    assert run.code != 0
+    assert [line for line in run.lines if message in line], run.output
+    assert not (tmp_path / "credentials" / "passwords").exists()
+
+
+SETTINGS = {
+    "party": "9999",
+    "address": "192.0.2.1",
+    "parties": {"9999": "192.0.2.1", "10000": "192.0.2.2"},
+    "backend": "eggroll",
+    "serving": False,
+    "registry": "",
+    "bind_address": "127.0.0.1",
+    "federation_bind_address": "0.0.0.0",
+    "osx_heap": "4g",
+    "fateboard_heap": "2g",
+    "secrets": {name: f"secret-of-{name}" for name in NAMES},
+}
+
+
+def refusal(outputs: Path, **changes: Any) -> str:
+    """Return what files/package.py says, run as the role runs it."""
+    process = subprocess.run(
+        [sys.executable, ROLE / "files" / "package.py", outputs, outputs],
+        input=json.dumps({**SETTINGS, "subnet": "10.1.0.0/24", **changes}),
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert "secret-of" not in process.stderr
+    return process.stderr
+
+
+def test_a_generator_that_wrote_nothing_is_found_out(tmp_path: Path) -> None:
+    assert "it ended without an error but wrote no confs-9999.tar" in refusal(tmp_path)
+    (tmp_path / "confs-9999.tar").write_bytes(gzip.compress(b"x" * 1000)[:20])
+    assert "confs-9999.tar cannot be read" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("subnet", "message"),
+    [
+        ("192.167.0.0/16", "must be a private network"),
+        ("10.0.0.0/28", "must be a private network of 256 addresses"),
+        ("10.0.0.1/24", "has host bits set"),
+        ("192.168.52.0/24", "contains the address of party 10000, 192.168.52.9"),
+    ],
+)
+def test_subnets_that_are_refused(tmp_path: Path, subnet: str, message: str) -> None:
+    assert message in refusal(tmp_path, subnet=subnet, parties={"9999": "192.0.2.1", "10000": "192.168.52.9"})
+
+
+# On the host, with stand-ins for docker and docker-compose
+
+
+class Flow(BaseHTTPRequestHandler):
+    """Answers as FATE Flow does."""
+
+    answer: ClassVar[dict[str, Any]] = {"retcode": 0}
+
+    def do_POST(self) -> None:
+        body = json.dumps(self.answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def flow() -> Iterator[HTTPServer]:
+    """Serve FATE Flow's address; 127.0.0.93, so that it disturbs nobody."""
+    server = HTTPServer(("127.0.0.93", 9380), Flow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class Host:
+    """One party's host, whose docker is the stand-in."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.state_file = home / "docker.json"
+        self.directory = home / "kubefate"
+        for program in ("docker", "docker-compose"):
+            (home / "bin").mkdir(exist_ok=True)
+            (home / "bin" / program).symlink_to(STAND_INS / "docker")
+        # Ports of this machine are not for tests to close.
+        for entry in ("main", "reset"):
+            tasks = home / "roles" / "firewall" / "tasks" / f"{entry}.yml"
+            tasks.parent.mkdir(parents=True, exist_ok=True)
+            name = "Show {{ firewall_ports | default([]) | to_json }}"
+            tasks.write_text(yaml.safe_dump([{"name": "Show", "ansible.builtin.debug": {"msg": name}}]))
+        write_passwords(home / "credentials", "9999")
+        images = ("eggroll", "fateboard", "python", "client")
+        (home / "images.tar").write_text(
+            " ".join([*(f"federatedai/{n}:1.8.0-release" for n in images), "mysql:8.0.28"])
+        )
+        self.variables: dict[str, Any] = {
+            "kubefate_bundle_archive": str(home / "bundle.tar.gz"),
+            "kubefate_bundle_checksum": bundle(home / "bundle.tar.gz"),
+            "kubefate_image_archives": [str(home / "images.tar")],
+            "kubefate_directory": str(self.directory),
+            "kubefate_bind_address": "127.0.0.93",
+            "kubefate_wait_seconds": 5,
+            "kubefate_settle_seconds": 1,
+            "docker_compose_command": ["docker-compose"],
+        }
+
+    def run(self, *options: str, entry: str = "main", **changes: Any) -> Run:
+        inventory = write_inventory(
+            self.home / f"inventory-{len(list(self.home.glob('inventory-*')))}",
+            local_parties(),
+            party_stack="kubefate",
+            credentials_directory=str(self.home / "credentials"),
+            **self.variables | changes,
+        )
+        role = {"name": "Role", "ansible.builtin.include_role": {"name": "kubefate", "tasks_from": entry}}
+        facts = {"name": "Facts", "ansible.builtin.setup": {"gather_subset": ["!all", "python", "selinux"]}}
+        playbook = write_playbook(inventory.parent / "play.yml", [facts, role])
+        environment = FAST | {
+            "PATH": os.pathsep.join([str(self.home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "ANSIBLE_ROLES_PATH": f"{self.home / 'roles'}:{ROOT / 'roles'}",
+            "FAKE_DOCKER": str(self.state_file),
+        }
+        limit = ("--limit", "party-9999")
+        return run_play(playbook, inventory, *limit, *options, home=self.home, environment=environment)
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.state_file.read_text())
+        return found
+
+    def change(self, **changes: Any) -> None:
+        self.state_file.write_text(json.dumps(self.state() | changes))
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives files to root")
+
+
+@needs_root
+def test_a_party_from_bare_to_nothing_left(tmp_path: Path, flow: HTTPServer) -> None:
+    host = Host(tmp_path)
+    run = host.run("--check")
+    assert run.code == 0, run.output
+    assert not host.state_file.exists() or not host.state()["containers"]
+
+    run = host.run()
+    assert run.code == 0, run.output
+    services = {labels["com.docker.compose.service"] for labels in host.state()["containers"].values()}
+    assert services == {"rollsite", "fateboard", "python", "client", "mysql"}
+    # MySQL first, and ready before FATE Flow starts (KubeFATE#247).
+    assert host.state()["containers"]["container1"]["com.docker.compose.service"] == "mysql"
+    assert host.directory.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in host.directory.iterdir() if path.is_dir()) == ["confs-9999"]
+    others = '{\\"port\\": 9370, \\"sources\\": [\\"127.0.0.2\\", \\"127.0.0.4\\"]}'
+    assert others.replace("\\", "") in run.output.replace("\\", "") or "'sources': ['127.0.0" in run.output
+    for name in NAMES:
+        assert (tmp_path / "credentials" / "passwords" / f"9999-{name}").read_text() not in run.output
+
+    run = host.run()
+    assert (run.code, run.total("changed")) == (0, 0), run.output
+    run = host.run("--check")
+    assert (run.code, run.total("changed")) == (0, 0), run.output
+
+    # A container that somebody removed comes back, the others stay.
+    before = host.state()["containers"]
+    host.change(containers={key: labels for key, labels in before.items() if key != "container3"})
+    run = host.run()
+    assert (run.code, run.total("changed")) == (0, 1), run.output
+    assert {key for key in before if key != "container3"} <= set(host.state()["containers"])
+
+    # New configuration is read: all containers are made anew, from the images that are there.
+    before = host.state()["containers"]
+    run = host.run(kubefate_fateboard_heap="1g")
+    assert run.code == 0, run.output
+    assert not set(before) & set(host.state()["containers"])
+    assert "-Xms1g -Xmx1g" in (host.directory / "confs-9999" / "docker-compose.yml").read_text()
+    assert host.state()["loads"] == 1
+
+    # Data of another release are refused, and the host is left alone.
+    run = host.run(kubefate_version="1.11.2")
+    assert run.code != 0
+    assert "holds data of KubeFATE 1.8.0-a, eggroll; it cannot become KubeFATE 1.11.2" in run.lines[0]
+
+    run = host.run(entry="reset")
+    assert run.code == 0, run.output
+    assert not host.directory.exists()
+    left = host.state()
+    assert (left["containers"], left["networks"], left["images"]) == ({}, {}, [])
+    run = host.run(entry="reset")
+    assert (run.code, run.total("changed")) == (0, 0), run.output
+
+
+@needs_root
+def test_a_service_that_does_not_run_is_named_and_the_next_run_finishes(tmp_path: Path, flow: HTTPServer) -> None:
+    host = Host(tmp_path)
+    host.state_file.write_text(
+        json.dumps({"images": [], "containers": {}, "networks": {}, "broken": ["fateboard"], "loads": 0, "ids": 0})
+    )
+    run = host.run()
+    assert run.code != 0
+    trouble = "service fateboard of confs-9999 keeps restarting (9 times so far)"
+    assert run.lines[:2] == [
+        f"party 9999: {trouble} after 5 s; last lines of its log:",
+        "boom: no settings in fateboard",
+    ]
+    assert not (host.directory / "deployed").exists()
+    host.change(broken=[])
+    assert host.run().code == 0
+    assert (host.directory / "deployed").exists()
+
+
+@needs_root
+def test_an_image_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    (tmp_path / "images.tar").write_text("mysql:8.0.28")
+    run = host.run("--extra-vars", "_kubefate_pull_delay=0")
+    assert run.code != 0
+    assert run.lines[0] == (
+        "party 9999: party-9999 has no image federatedai/client:1.8.0-release and cannot pull it: Error response from"
+        " daemon: no route to the registry; set kubefate_registry or kubefate_image_archives"
+    )
+    # A half-installed host is taken away whole.
+    assert host.run(entry="reset").code == 0
+    assert not host.directory.exists()
+
+
+# The waiting script itself
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"RestartCount": 2, "State": {"Running": True, "Status": "running", **state}}
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "has no container"),
+        (container(), None),
+        (container(Health={"Status": "healthy"}), None),
+        (container(Health={"Status": "starting"}), "runs but its health is: starting"),
+        (container(Restarting=True), "keeps restarting (2 times so far)"),
+        (container(Running=False, Status="exited", ExitCode=137), "is exited, exit status 137"),
+    ],
+)
+def test_what_counts_as_running(found: dict[str, Any] | None, message: str | None) -> None:
+    assert wait.trouble(found) == message
+
+
+def test_flow_must_answer_without_an_error(flow: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "http://127.0.0.93:9380/v1/version/get"
+    assert wait.flow_trouble("POST", url) is None
+    monkeypatch.setattr(Flow, "answer", {"retcode": 100, "retmsg": "no database"})
+    assert "no database" in wait.flow_trouble("POST", url)
+    assert "does not answer GET" in wait.flow_trouble("GET", "http://127.0.0.93:1/")
+
+
+def test_a_service_that_restarts_in_between_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Options:
+        seconds, settle = 3, 1
+
+    incarnations = iter(range(100))
+    monkeypatch.setattr(wait.time, "sleep", lambda _: None)
+    clock = iter(range(1000))
+    monkeypatch.setattr(wait.time, "time", lambda: next(clock) / 4)
+    monkeypatch.setattr(wait, "survey", lambda _: (None, [next(incarnations)]))
+    assert wait.wait(Options)[2] == "have not been running for 1 s"
+    monkeypatch.setattr(wait, "survey", lambda _: (None, ["the same"]))
+    assert wait.wait(Options) is None
+
+
+@pytest.mark.skipif(not shutil.which("python2.7"), reason="needs Python 2.7, as CentOS 7 has it")
+def test_the_waiting_script_can_be_read_by_python_2_7() -> None:
+    program = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')"
+    process = subprocess.run(["python2.7", "-c", program, ROLE / "files" / "wait.py"], capture_output=True, text=True)
+    assert process.returncode == 0 or "python2.7: command not found" in process.stderr, process.stderr
+
+
+# Upstream's own bundles, where somebody has them
+
+REAL = os.environ.get("KUBEFATE_BUNDLES")
+RELEASES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["_kubefate_releases"]
+
+
+@pytest.mark.skipif(not REAL, reason="KUBEFATE_BUNDLES does not name a directory of upstream's bundles")
+@pytest.mark.parametrize(
+    ("version", "backend"),
+    [(version, backend) for version, release in RELEASES.items() for backend in release["backends"]],
+)
+def test_upstream_generator(tmp_path: Path, version: str, backend: str) -> None:
+    archive = Path(REAL or "") / f"kubefate-docker-compose-v{version}.tar.gz"
+    run = controller(
+        tmp_path,
+        two_parties(),
+        kubefate_version=version,
+        kubefate_backend=backend,
+        kubefate_serving=True,
+        kubefate_bundle_archive=str(archive),
+    )
+    assert run.code == 0, run.output
+    packages = tmp_path / "credentials" / "kubefate" / "9999" / "packages"
+    files = unpacked(packages / "confs.tar.gz") | unpacked(packages / "serving.tar.gz")
+    assert "192.167." not in "".join(files.values())
+    assert "MYSQL_ALLOW_EMPTY_PASSWORD" not in "".join(files.values())
