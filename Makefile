@@ -49,6 +49,7 @@ lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
+	$(BIN)/shellcheck .ci/run roles/*/files/*.sh tests/testbed/testbed.sh
 
 ansible: $(VENV)/.ansible ## install Ansible into .venv; then: .venv/bin/ansible-playbook site.yml
 

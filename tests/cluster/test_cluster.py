@@ -57,8 +57,7 @@ def connects_from(party: str, address: str, port: int) -> bool:
 def test_faults_of_hosts_are_told_together_and_nothing_is_changed(bare: dict[str, str]) -> None:
     node("9998", f"setsid python3 -m http.server {FLOW_PORT} >/dev/null 2>&1 & echo $! >/tmp/listener")
     node(
-        "9999",
-        "cp --archive /etc/os-release /tmp/ && sed -i 's/^ID=.*/ID=arch/; s/^NAME=.*/NAME=Arch/' /etc/os-release",
+        "9999", "mv /etc/os-release /tmp/ && sed 's/Debian/Arch/; s/debian/arch/' /usr/lib/os-release >/etc/os-release"
     )
     # A clock cannot be put wrong for one container alone, so the program that tells the time is.
     node("10000", "echo 'exec /bin/date -d +60seconds \"$@\"' >/usr/local/bin/date && chmod +x /usr/local/bin/date")
@@ -66,7 +65,7 @@ def test_faults_of_hosts_are_told_together_and_nothing_is_changed(bare: dict[str
         run = play()
     finally:
         node("9998", "kill $(cat /tmp/listener); rm /tmp/listener")
-        node("9999", "cp --archive /tmp/os-release /etc/os-release; rm /tmp/os-release")
+        node("9999", "mv /tmp/os-release /etc/")
         node("10000", "rm /usr/local/bin/date")
     assert run.code != 0
     said = "\n".join(run.lines)
