@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from ansible_helpers import ROOT, Run
 
@@ -31,13 +33,15 @@ find /var/lib/docker -mindepth 1 -maxdepth 1 2>/dev/null
 """
 
 
-def start_play(*options: str, book: str = "site.yml", inventory: Path = INVENTORY) -> subprocess.Popen[str]:
+def start_play(
+    *options: str, book: str = "site.yml", inventory: Path = INVENTORY, output: int | IO[str] = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
     """Begin a playbook and leave it running."""
     return subprocess.Popen(
         [ANSIBLE, "-i", str(inventory), *options, book],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
@@ -46,13 +50,17 @@ def start_play(*options: str, book: str = "site.yml", inventory: Path = INVENTOR
 
 def play(*options: str, book: str = "site.yml", inventory: Path = INVENTORY, timeout: float = 900) -> Run:
     """Run a playbook on the testbed to its end and show it in the test's output."""
-    process = start_play(*options, book=book, inventory=inventory)
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
-    print(output)
-    return Run(process.returncode, output)
+    # Into a file: the connections that ssh keeps for a minute would hold a pipe open.
+    with tempfile.TemporaryFile("w+") as output:
+        process = start_play(*options, book=book, inventory=inventory, output=output)
+        try:
+            process.wait(timeout)
+        finally:
+            process.kill()
+            output.seek(0)
+            said = output.read()
+            print(said)
+    return Run(process.returncode, said)
 
 
 def node(party: str, command: str, check: bool = True) -> str:

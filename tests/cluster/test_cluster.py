@@ -37,7 +37,7 @@ def succeeded(output: str) -> set[tuple[str, str]]:
 def cut_off(process: subprocess.Popen[str]) -> None:
     """Kill a run of Ansible with all it has started on this machine, as a closed laptop would."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
 
 
 def connects(address: str, port: int) -> bool:
@@ -87,13 +87,15 @@ def test_a_host_that_hangs_is_told_and_nothing_is_changed(bare: dict[str, str]) 
 
 
 def test_runs_that_were_cut_off_are_finished_by_the_next(bare: dict[str, str]) -> None:
-    process = start_play()
-    unpacking = re.compile(r"^/usr/bin/dpkg .*docker", re.MULTILINE)
-    wait_until(lambda: unpacking.search(processes("9999")), 300, "Docker is being unpacked")
-    cut_off(process)
-    process = start_play()
-    wait_until(lambda: "docker load" in processes("9999"), 600, "the image is being loaded")
-    cut_off(process)
+    with start_play() as process:
+        record = "/var/lib/federated-bench/installed/docker"
+        wait_until(
+            lambda: node("9999", f"ls {record}") and "dpkg --" in processes("9999"), 300, "Docker is being installed"
+        )
+        cut_off(process)
+    with start_play() as process:
+        wait_until(lambda: "docker load" in processes("9999"), 600, "the image is being loaded")
+        cut_off(process)
 
     run = play()
     assert run.code == 0
