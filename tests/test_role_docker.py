@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,98 @@ def test_a_site_with_mirrors_of_its_own_keeps_them(tmp_path: Path) -> None:
     before = content(folder)
     assert vault(folder, "vault").total("changed") == 0
     assert content(folder) == before
+
+
+# Stands for rpm on RHEL 9: what is installed by name, and what provides another name.
+RPM = """#!/bin/sh
+case "$*" in
+  *--erase*) echo "$*" >>"$RPM_LOG"; exit "${RPM_ERASE:-0}" ;;
+  *--all*) printf '%s %s-1 %s-1-1\\n' tar tar tar iptables-nft iptables-nft iptables-nft ;;
+  *--whatprovides*)
+    missing=0
+    for name; do
+      case $name in
+        iptables) echo iptables-nft ;;
+        tar) echo tar ;;
+        -* | %*) ;;
+        *) echo "no package provides $name"; missing=$((missing + 1)) ;;
+      esac
+    done
+    exit "$missing" ;;
+  *) echo tar; echo "package iptables is not installed"; exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def rpm(tmp_path: Path) -> Path:
+    """Put a stand-in for rpm in the path, for hosts of the RedHat family."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "rpm").write_text(RPM)
+    (programs / "rpm").chmod(0o755)
+    return programs
+
+
+def on_redhat(programs: Path, tasks: list[dict[str, Any]], **environment: str) -> Run:
+    home = programs.parent
+    fact: dict[str, Any] = {"ansible.builtin.set_fact": {"os_family": "RedHat", "cacheable": True}}
+    # Python stays the one of the tests: only rpm is another.
+    path = {"PATH": f"{programs}:/usr/bin:/bin", "RPM_LOG": str(home / "rpm.log")}
+    inventory = write_inventory(home / "inventory", {"redhat-9": {}})
+    book = write_playbook(home / "play.yml", [fact, *tasks])
+    book.write_text(
+        yaml.safe_dump([yaml.safe_load(book.read_text())[0] | {"environment": path | environment}], sort_keys=False)
+    )
+    run = run_play(book, inventory, home=home)
+    assert run.code == 0, run.output
+    return run
+
+
+def test_a_package_that_another_provides_is_not_missing(rpm: Path) -> None:
+    include = {
+        "ansible.builtin.include_role": {"name": "base", "tasks_from": "query_packages"},
+        "vars": {"base_packages_to_install": ["iptables", "tar", "gzip"]},
+    }
+    equal = {"ansible.builtin.assert": {"that": "_base_packages_missing == ['gzip']"}}
+    on_redhat(rpm, [include, equal])
+
+
+def test_packages_that_others_need_stay_and_are_named(rpm: Path) -> None:
+    before = rpm.parent / "before"
+    before.write_text("tar\n")
+    include = {
+        "ansible.builtin.include_role": {"name": "base", "tasks_from": "remove_packages"},
+        "vars": {"base_packages_to_remove": ["iptables", "tar", "gzip"], "_base_packages_before": str(before)},
+    }
+    run = on_redhat(rpm, [include], RPM_ERASE="1")
+    # By the name of what is installed, without what had been there before.
+    assert (rpm.parent / "rpm.log").read_text() == "--erase --test iptables-nft\n"
+    assert "redhat-9: iptables-nft stay, as something else needs them" in run.output
+    assert run.total("changed") == 0
+
+
+# Stands for a Docker with containers and volumes, each line as the format of `docker ps` or `docker volume ls` asks.
+DOCKER = """#!/bin/sh
+case "$1" in
+  ps) printf '%s\\n' '9999 container fate-flow' ' container shop' ;;
+  volume) printf '%s\\n' 'fate-party volume data' 'confs-9999 volume a' 'serving-9999 volume b' ' volume own' \\
+    'confs-shop volume c' 'fate-party-2 volume d' ;;
+esac
+"""
+
+
+def test_containers_and_volumes_of_others_are_told_from_the_kits(tmp_path: Path) -> None:
+    program = tmp_path / "docker"
+    program.write_text(DOCKER)
+    program.chmod(0o755)
+    variables = (ROLES / "docker" / "vars" / "main.yml").read_text()
+    script = re.sub(r"{% (end)?raw %}", "", yaml.safe_load(variables)["_docker_list_foreign"])
+    found = subprocess.run(
+        ["sh", "-euc", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.splitlines() == ["container shop", "volume own", "volume c", "volume d"]
+    # An engine that does not answer is no engine without containers.
+    program.write_text("#!/bin/sh\nexit 1\n")
+    broken = subprocess.run(["sh", "-euc", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False)
+    assert broken.returncode != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,9 @@ def test_the_file_for_the_kernel_replaces_the_chain_in_one_step(tmp_path: Path, 
     assert run.code == 0, run.output
     lines = [line for line in (tmp_path / "rules").read_text().splitlines() if not line.startswith("#")]
     assert lines == ["*raw", f":{CHAIN} - [0:0]", *(f"-A {CHAIN} {rule}" for rule in words(version)), "COMMIT"]
+
+
+def test_the_unit_comes_after_firewalld_and_needs_no_executable_file() -> None:
+    unit = (ROLE / "templates" / "unit.j2").read_text()
+    assert re.search(r"^After=.*\bfirewalld\.service\b", unit, re.MULTILINE)
+    assert "\nExecStart=/bin/sh {{ _firewall_directory }}/apply\n" in unit
