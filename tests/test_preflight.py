@@ -17,6 +17,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_helpers import ROOT, Run, load, local_parties, run_play, two_at_a_time, write_inventory
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -231,7 +234,10 @@ def test_an_inventory_without_parties_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sidecar", "line"),
     [
-        ('{"sha256": "0000"}', "the image archive {} is corrupt (its sha256 is not the one in {}.json)"),
+        (
+            '{"sha256": "0000", "reference": "federated-bench/fate:2.2.0"}',
+            "the image archive {} is corrupt (its sha256 is not the one in {}.json)",
+        ),
         (None, "{}.json, which describes the image archive, is missing or unreadable"),
     ],
     ids=["corrupt", "not described"],
@@ -246,24 +252,33 @@ def test_a_run_reports_a_bad_image_archive(tmp_path: Path, sidecar: str | None, 
     assert "Wait until the host answers" not in run.output, "a host was asked"
 
 
+SIDECAR = '{"sha256": "ab", "reference": "fate:2.2.0"}'
+
+
 @pytest.mark.parametrize(
     ("archive", "sidecar", "words"),
     [
-        ({"exists": False}, '{"sha256": "ab"}', "the image archive a is missing: run `make image`"),
-        ({"readable": False}, '{"sha256": "ab"}', "the image archive a cannot be read: check its owner and mode"),
-        ({"checksum": "cd"}, '{"sha256": "ab"}', "the image archive a is corrupt"),
+        ({"exists": False}, SIDECAR, "the image archive a is missing: run `make image`"),
+        ({"readable": False}, SIDECAR, "the image archive a cannot be read: check its owner and mode"),
+        ({"checksum": "cd"}, SIDECAR, "the image archive a is corrupt"),
         ({}, "{", "a.json, which describes the image archive, is missing or unreadable"),
         ({}, "[]", "a.json, which describes the image archive, is missing or unreadable"),
+        ({}, '{"sha256": "ab"}', "a.json, which describes the image archive, is missing or unreadable"),
         ({}, "{}", "a.json, which describes the image archive, is missing or unreadable"),
         ({}, None, "a.json, which describes the image archive, is missing or unreadable"),
-        ({}, '{"sha256": "ab"}', None),
+        ({}, SIDECAR, None),
+        (
+            {},
+            SIDECAR.replace("2.2.0", "2.1.0"),
+            "the image archive a holds fate:2.1.0, but image_reference is fate:2.2.0: run",
+        ),
     ],
 )
 def test_the_image_archive_is_what_its_description_says(
     archive: dict[str, Any], sidecar: str | None, words: str | None
 ) -> None:
     found = {"exists": True, "readable": True, "checksum": "ab"} | archive
-    problems = rules.archive_problems(found, "a", sidecar)
+    problems = rules.archive_problems(found, "a", sidecar, "fate:2.2.0")
     assert len(problems) == (0 if words is None else 1)
     assert not problems or problems[0].startswith(words or "")
 
@@ -300,7 +315,7 @@ exec {real} "$@"
 def test_all_problems_of_a_host_are_reported_together(tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     installed.mkdir()
-    (installed / "party_id").write_text("9997\n")
+    (installed / "party.json").write_text('{"party_id": "9997", "stack": "kubefate", "deployment": "there"}\n')
     hosts = local_parties()
     hosts["party-9998"] |= {"state_directory": str(installed)}
     # One host that has enough of everything; party-10000 is bare and has too little.
@@ -324,7 +339,10 @@ def test_all_problems_of_a_host_are_reported_together(tmp_path: Path) -> None:
         assert all(line.startswith(f"{host.replace('-', ' ')} ({host}, 127.0.0.") for line in lines)
     other = "\n".join(run.messages["party-9998"])
     bare = "\n".join(run.messages["party-10000"])
-    assert "this host is already party 9997, the inventory makes it party 9998: run playbooks/reset.yml" in other
+    assert (
+        "this host is already party 9997 (stack kubefate, deployment there), the inventory makes it party 9998 (stack "
+        "slim, deployment here): run playbooks/reset.yml" in other
+    )
     for lines in (bare, other):
         assert "GiB of memory are too few, 100000 GiB are needed: add memory, or lower preflight_memory_gib" in lines
         assert f"port {port} is taken by " in lines
@@ -444,8 +462,10 @@ FACTS = {
     "architecture": "x86_64",
     "memtotal_mb": 8000,
 }
+PARTY = {"party_id": "9999", "stack": "slim", "deployment": "here"}
 PROBE = {
-    "party_id": "",
+    "party": {},
+    "conflicting_packages": [],
     "ports_taken": [],
     "disk_path": "/var/lib",
     "disk_free": 20 * GIB,
@@ -458,7 +478,7 @@ def problems_of(
     facts: dict[str, Any] | None = None, found: dict[str, Any] | None = None, memory: float = 4, disk: float = 8
 ) -> list[str]:
     problems: list[str] = rules.host_problems(
-        FACTS | (facts or {}), PROBE | (found or {}), "9999", memory, disk, "x86_64"
+        FACTS | (facts or {}), PROBE | (found or {}), PARTY, memory, disk, "x86_64"
     )
     return problems
 
@@ -510,26 +530,105 @@ def test_a_machine_sold_with_the_memory_that_is_needed_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "own", "party_id", "enough"),
+    ("present", "words"),
     [
-        (8, 0, "", True),
-        (7.9, 0, "", False),
+        ({"party_id": "9998"}, "party 9998 (stack slim, deployment here)"),
+        ({"stack": "kubefate"}, "party 9999 (stack kubefate, deployment here)"),
+        ({"deployment": "there"}, "party 9999 (stack slim, deployment there)"),
+    ],
+)
+def test_a_host_that_is_something_else_is_refused(present: dict[str, str], words: str) -> None:
+    assert problems_of(found={"party": PARTY}) == []
+    assert problems_of(found={"party": PARTY | present}) == [
+        f"this host is already {words}, the inventory makes it party 9999 (stack slim, deployment here): run "
+        "playbooks/reset.yml with the inventory that installed it first, or correct the inventory"
+    ]
+
+
+def test_a_marker_that_cannot_be_read_is_no_free_pass(tmp_path: Path) -> None:
+    assert probe.installed_party(str(tmp_path)) == {}
+    for content in ("", "[1]", "9999"):
+        (tmp_path / "party.json").write_text(content)
+        (line,) = problems_of(found={"party": probe.installed_party(str(tmp_path))})
+        assert "already party unknown (stack unknown, deployment unknown)" in line
+
+
+def test_packages_that_docker_cannot_stay_beside_are_named() -> None:
+    rocky = {"distribution": "Rocky", "distribution_version": "9.4", "pkg_mgr": "dnf"}
+    for names in (["podman", "runc"], ["runc"]):
+        found = {"conflicting_packages": names}
+        assert problems_of(found=found) == []
+        assert problems_of(rocky, found) == [
+            f"{' and '.join(names)} cannot stay beside Docker (containerd.io conflicts): run `dnf remove "
+            f"{' '.join(names)}` on it"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("stack", "variables", "ports", "memory"),
+    [
+        ("slim", {}, {9443, 5671, 9380}, 4),
+        ("slim", {"party_flow_port": 443, "party_broker_port": 5, "party_api_port": 80}, {443, 5, 80}, 4),
+        ("kubefate", {}, {9360, 9370, 9380, 8080, 20000}, 8),
+        (
+            "kubefate",
+            {"kubefate_version": "2.0.0", "kubefate_serving": True},
+            {9360, 9370, 9380, 8080, 20000, 8000, 8059, 8350, 8869, 2181},
+            16,
+        ),
+        (
+            "kubefate",
+            {"kubefate_backend": "spark_rabbitmq"},
+            {9360, 9380, 8080, 20000, 9300, 9310, 7077, 8081, 8888, 9000, 9870, 50070, 5672, 15672},
+            8,
+        ),
+        (
+            "kubefate",
+            {"kubefate_version": "1.11.2", "kubefate_backend": "spark_pulsar"},
+            {9360, 9380, 8080, 20000, 9300, 9310, 7077, 8081, 8888, 9000, 9870, 6650, 6651, 8001},
+            8,
+        ),
+        (
+            "kubefate",
+            {"kubefate_backend": "spark_local_pulsar"},
+            {9360, 9380, 8080, 20000, 9300, 9310, 6650, 6651, 8001},
+            8,
+        ),
+    ],
+)
+def test_ports_and_memory_follow_from_what_the_party_will_run(
+    stack: str, variables: dict[str, Any], ports: set[int], memory: int
+) -> None:
+    known = {"party_stack": stack, **variables}
+    for part in ("defaults", "vars"):
+        known |= yaml.safe_load((ROLE / part / "main.yml").read_text())
+    templar = Templar(DataLoader(), variables=known)
+    found = templar.template(known["preflight_ports"])
+    assert (set(found), len(found)) == (ports, len(ports))
+    assert int(templar.template(known["preflight_memory_gib"])) == memory
+
+
+@pytest.mark.parametrize(
+    ("free", "own", "is_party", "enough"),
+    [
+        (8, 0, False, True),
+        (7.9, 0, False, False),
         # A run was cut off after it had used 3 GiB.
-        (5, 3, "", True),
-        (4.9, 3, "", False),
-        (0.5, 20, "", False),
+        (5, 3, False, True),
+        (4.9, 3, False, False),
+        (0.5, 20, False, False),
         # The host is a party already.
-        (1, 0, "9999", True),
-        (0.9, 0, "9999", False),
+        (1, 0, True, True),
+        (0.9, 0, True, False),
         # So much lies there that counting it took too long.
-        (5, None, "", True),
-        (0.9, None, "", False),
+        (5, None, False, True),
+        (0.9, None, False, False),
     ],
 )
 def test_what_the_kit_itself_used_of_the_disk_does_not_count(
-    free: float, own: float | None, party_id: str, enough: bool
+    free: float, own: float | None, is_party: bool, enough: bool
 ) -> None:
-    found = {"disk_free": int(free * GIB), "party_id": party_id, "is_party": bool(party_id)}
+    found = {"disk_free": int(free * GIB), "is_party": is_party}
     lines = problems_of(found=found | {"disk_own": None if own is None else int(own * GIB)})
     assert (lines == []) == enough
 
@@ -614,6 +713,19 @@ def test_ports_of_the_party_itself_are_free() -> None:
         (found,) = probe.taken(probe.containers(fake_host(code=1)), [port], projects)
         assert found["by"].endswith(f"(process {os.getpid()})")
     assert probe.taken([], [port], projects) == []
+
+
+@pytest.mark.parametrize(
+    ("programs", "expected"),
+    [(["rpm"], ["runc"]), (["rpm", "dockerd"], []), ([], [])],
+    ids=["bare", "with Docker", "without rpm"],
+)
+def test_rpm_is_asked_where_it_is_there_and_docker_is_not(programs: list[str], expected: list[str]) -> None:
+    module = SimpleNamespace(
+        get_bin_path=lambda name: f"/usr/bin/{name}" if name in programs else None,
+        run_command=lambda command: (1, "package podman is not installed\nrunc\n", ""),
+    )
+    assert probe.conflicting_packages(module) == expected
 
 
 @pytest.mark.parametrize("python", ["python2.7", "python3.6"])

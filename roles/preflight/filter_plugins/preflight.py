@@ -154,37 +154,47 @@ def _ipv4(address: Any) -> str | None:
         return None
 
 
-def archive_problems(archive: Mapping[str, Any], path: str, sidecar: str | None) -> list[str]:
-    """Compare the image archive (what ansible.builtin.stat gave, with its sha256) with the file written beside it."""
+def archive_problems(archive: Mapping[str, Any], path: str, sidecar: str | None, reference: str) -> list[str]:
+    """Compare the image archive (what ansible.builtin.stat gave, with its sha256) with the file written beside it.
+
+    And the name of the image in it with the one that is asked for.
+    """
     remedy = "run `make image` on this machine"
     if not archive.get("exists"):
         return [f"the image archive {path} is missing: {remedy}"]
     if not archive.get("readable", True):
         return [f"the image archive {path} cannot be read: check its owner and mode"]
     try:
-        expected = json.loads(sidecar or "")["sha256"]
+        description = json.loads(sidecar or "")
+        expected, name = description["sha256"], description["reference"]
     except (ValueError, KeyError, TypeError):
         return [f"{path}.json, which describes the image archive, is missing or unreadable: {remedy}"]
     if archive.get("checksum") != expected:
         return [f"the image archive {path} is corrupt (its sha256 is not the one in {path}.json): {remedy}"]
+    if name != reference:
+        return [f"the image archive {path} holds {name}, but image_reference is {reference}: {remedy}"]
     return []
 
 
 def host_problems(
     facts: Mapping[str, Any],
     probe: Mapping[str, Any],
-    party_id: str,
+    party: Mapping[str, str],
     memory_gib: float,
     disk_gib: float,
     architecture: str,
 ) -> list[str]:
-    """Check what a host said of itself: facts as Ansible gathers them, and the probe of this role."""
+    """Check what a host said of itself: facts as Ansible gathers them, and the probe of this role.
+
+    What the inventory makes it is compared with what it already is: party_id, stack and deployment.
+    """
     return [
         *_system_problems(facts, architecture),
         *_memory_problems(facts, memory_gib),
         *_disk_problems(probe, disk_gib),
         *_port_problems(probe),
-        *_other_party_problems(probe, party_id),
+        *_package_problems(facts, probe),
+        *_other_party_problems(probe, party),
     ]
 
 
@@ -225,11 +235,26 @@ def _port_problems(probe: Mapping[str, Any]) -> Iterable[str]:
         yield f"port {port['port']} is taken by {port['by']}: stop it or move it to another port"
 
 
-def _other_party_problems(probe: Mapping[str, Any], party_id: str) -> Iterable[str]:
-    if probe["party_id"] and probe["party_id"] != party_id:
+def _package_problems(facts: Mapping[str, Any], probe: Mapping[str, Any]) -> Iterable[str]:
+    """Name packages of the Red Hat family that containerd.io, a part of Docker, cannot be installed beside."""
+    if probe["conflicting_packages"] and facts.get("distribution") in REDHAT_FAMILY:
+        names = probe["conflicting_packages"]
         yield (
-            f"this host is already party {probe['party_id']}, the inventory makes it party {party_id}: run "
-            "playbooks/reset.yml with the inventory that installed it first, or correct the inventory"
+            f"{' and '.join(names)} cannot stay beside Docker (containerd.io conflicts): run "
+            f"`{facts.get('pkg_mgr', 'dnf')} remove {' '.join(names)}` on it"
+        )
+
+
+def _other_party_problems(probe: Mapping[str, Any], party: Mapping[str, str]) -> Iterable[str]:
+    present = probe["party"]
+    if present and any(present.get(key) != value for key, value in party.items()):
+        is_now, is_to_be = (
+            "party {party_id} (stack {stack}, deployment {deployment})".format_map(defaultdict(lambda: "unknown", who))
+            for who in (present, party)
+        )
+        yield (
+            f"this host is already {is_now}, the inventory makes it {is_to_be}: run playbooks/reset.yml with the "
+            "inventory that installed it first, or correct the inventory"
         )
 
 

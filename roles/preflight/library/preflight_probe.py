@@ -8,6 +8,7 @@ Changes nothing.
 
 from __future__ import absolute_import, division, print_function
 
+import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -108,12 +109,25 @@ def used_bytes(module, directories):
 
 
 def installed_party(state_directory):
-    """Read which party this host already is; empty if none."""
+    """Read which party of which deployment and stack this host already is; empty if none."""
     try:
-        with open(os.path.join(state_directory, "party_id")) as marker:
-            return marker.read().strip()
+        with open(os.path.join(state_directory, "party.json")) as marker:
+            return dict(json.load(marker))
     except (IOError, OSError):
-        return ""
+        return {}
+    except (TypeError, ValueError):
+        return {"party_id": "unknown"}
+
+
+def conflicting_packages(module):
+    """List installed packages that Docker's own cannot be installed beside; none where Docker is there already."""
+    rpm = module.get_bin_path("rpm")
+    if not rpm or module.get_bin_path("dockerd"):
+        return []
+    names = ["podman", "runc"]
+    _, output, _ = module.run_command([rpm, "-q", "--queryformat", "%{NAME}\n"] + names)
+    # For the others there is a line that says so.
+    return [name for name in names if name in output.splitlines()]
 
 
 def main():
@@ -128,17 +142,19 @@ def main():
     )
     state_directory = module.params["state_directory"]
     own_projects = module.params["own_projects"]
-    party_id = installed_party(state_directory)
+    party = installed_party(state_directory)
     running = containers(module)
-    is_party = bool(party_id) or any(is_own(container, own_projects) for container in running)
+    # Not by the marker: it is written before anything else, and a run may be cut off after it.
+    is_party = any(is_own(container, own_projects) for container in running)
     path = next((place for place in (DOCKER_DIRECTORIES[0], "/var/lib") if os.path.isdir(place)), "/")
     # Where a run was cut off before the host became a party, what it installed must not count against the host.
     cut_off = os.path.isdir(state_directory) and not is_party
     module.exit_json(
         changed=False,
-        party_id=party_id,
+        party=party,
         is_party=is_party,
         ports_taken=taken(running, module.params["ports"], own_projects),
+        conflicting_packages=conflicting_packages(module),
         disk_path=path,
         disk_free=free_bytes(path),
         disk_own=used_bytes(module, DOCKER_DIRECTORIES + (state_directory,)) if cut_off else 0,
