@@ -14,11 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 
 def keeps(directory: str, name: str, issuer: str, renewal_days: int, address: str = "") -> bool:
-    """Check a key and its certificate: they belong together, the issuer signed it, it lasts, it names the address."""
+    """Check a key and its certificate: they belong together, the issuer signed it, it lasts, it names the address.
+
+    The authority's own key may be away: it is needed only for signing.
+    """
     folder = Path(directory)
     try:
         certificate, authority = (_read(folder / f"{owner}.crt") for owner in (name, issuer))
-        key = load_pem_private_key((folder / f"{name}.key").read_bytes(), None).public_key()
+        key = certificate.public_key()
+        if name != issuer or (folder / f"{name}.key").exists():
+            key = load_pem_private_key((folder / f"{name}.key").read_bytes(), None).public_key()
         certificate.verify_directly_issued_by(authority)
         names = _names(certificate)
     # Missing, cut short, edited, of other owners: whatever it is, it is made again.
