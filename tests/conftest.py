@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Processes that a test starts must find the package, installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
+# A shell that starts the tests in the background lets them ignore Ctrl-C; what the tests start must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass(frozen=True)
 class SmallRun:
