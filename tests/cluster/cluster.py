@@ -27,7 +27,7 @@ iptables-save 2>/dev/null; ip6tables-save 2>/dev/null
 ip -o link | sed 's/@.*//; s/^[0-9]*: /link /'
 systemctl list-unit-files --no-legend --no-pager
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \
-  -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /root/.ansible \
+  -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /root/.ansible -o -path /var/tmp \
   -o -path '*/__pycache__' \) -prune -o -print
 find /var/lib/docker -mindepth 1 -maxdepth 1 2>/dev/null
 """
