@@ -219,9 +219,12 @@ def test_secrets_are_kept() -> None:
             assert secret not in output
             assert secret not in logs
             assert secret not in seen
-        assert node(party, "find /etc/federated-bench -type f -perm /044 -exec grep -lE 'PRIVATE|passw' {} +") == ""
+        holders = "grep -rlE 'PRIVATE|password: |default_pass' /etc/federated-bench"
+        modes = node(party, f"{holders} | xargs stat --format %a:%u").split()
+        assert modes == ["400:10001"] * 3
         for container in CONTAINERS:
-            users = node(party, f"docker exec {container} sh -c 'grep -h ^Uid /proc/[0-9]*/status'").split()
+            # A process may end while the list is read.
+            users = node(party, f"docker exec {container} sh -c 'grep -sh ^Uid /proc/[0-9]*/status; true'").split()
             assert set(users) == {"Uid:", "10001"}, f"{container} of party {party} runs as {users}"
 
 
