@@ -8,7 +8,6 @@ import contextlib
 import json
 import sys
 import time
-import urllib.error
 import urllib.request
 
 ENDED = {"success", "failed", "canceled", "timeout"}
