@@ -208,6 +208,42 @@ def test_a_process_that_has_ended_is_no_longer_sampled() -> None:
         assert all(row["party"] == "" for row in samples.rows[-2:])
 
 
+def test_a_process_that_starts_later_is_followed_as_a_party_of_its_own() -> None:
+    """Also one that this program has not started, and that was counted with the process above it before."""
+    grandchild = "held = bytearray(60_000_000); input()"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
+    # A process in between that ends makes the others nobody's children.
+    start = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}]).pid, flush=True)"
+    argv = [sys.executable, "-c", start]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout and starter.stdin
+        pid = int(starter.stdout.readline())
+        starter.wait(20)
+        tree = psutil.Process(pid)
+        wait_for(
+            lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), 20, "the grandchild is there"
+        )
+        (held,) = (below.pid for below in tree.children())
+        sampler = Sampler({}, hertz=50)
+        with sampler as samples:
+            sampler.follow("9999/flow", pid)
+            wait_for(partial(sampled, samples, "rss", 60e6), 20, "the whole tree")
+            sampler.follow("9999/guest", held)
+            wait_for(lambda: any(row["party"] == "9999/guest" for row in samples.rows), 20, "a party of its own")
+            sampler.follow("9998/host", pid_of_nobody())
+            starter.stdin.close()
+            wait_for(lambda: not samples.rows[-2]["party"], 20, "both have ended")
+    apart = {row["t"]: row["rss"] for row in samples.rows if row["party"] == "9999/guest"}
+    rest = [row["rss"] for row in samples.rows if row["party"] == "9999/flow" and row["t"] in apart]
+    assert max(apart.values()) > 60e6 > max(rest)
+    assert {row["party"] for row in samples.rows} == {"", "9999/flow", "9999/guest"}
+
+
+def pid_of_nobody() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return process.pid
+
+
 def test_the_environment_holds_what_the_contract_names() -> None:
     facts = environment.describe(processes=4, load=[0.0, 0.0, 0.0])
     assert {

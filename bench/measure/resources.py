@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import queue
 import threading
 from dataclasses import dataclass, field
 from time import perf_counter, thread_time
@@ -29,7 +31,8 @@ class Samples:
 class Sampler:
     """A thread that samples until it is stopped.
 
-    ``parties`` maps "party/role" to the process id of that party; children are found and counted with it.
+    ``parties`` maps "party/role" to the process id of that party; children are found and counted with it. ``follow``
+    adds more while it samples.
     """
 
     def __init__(self, parties: dict[str, int], hertz: float = HERTZ) -> None:
@@ -37,6 +40,7 @@ class Sampler:
         self._interval = 1.0 / hertz
         self._stop = threading.Event()
         self._samples = Samples()
+        self._followed: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._seen: set[int] = set()  # psutil's first CPU % of a process has nothing to compare with
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
@@ -48,6 +52,13 @@ class Sampler:
         self._stop.set()
         self._thread.join()
 
+    def follow(self, name: str, pid: int) -> None:
+        """Sample another process and its children as ``name`` from now on, and no longer with a party above it.
+
+        It need not be below this process, and it may have ended already.
+        """
+        self._followed.put((name, pid))
+
     def _run(self) -> None:
         began, cpu = perf_counter(), thread_time()
         host = platform.node()
@@ -56,6 +67,8 @@ class Sampler:
         while True:
             if tick % _TREE_EVERY == _TREE_EVERY - 1:  # not at once: a party that has just begun has no children yet
                 self._find_children()
+            while not self._followed.empty():
+                self._begin_following(*self._followed.get())
             t = perf_counter() - began
             for name, tree in self._trees.items():
                 row = self._measure(tree, uss=tick % _USS_EVERY == _USS_EVERY - 1)
@@ -68,14 +81,20 @@ class Sampler:
             if self._stop.wait(max(0.0, tick * self._interval - (perf_counter() - began))):
                 return
 
-    def _find_children(self) -> None:
-        """Add processes that a party has started since; ended ones drop out when they are measured."""
+    def _begin_following(self, name: str, pid: int) -> None:
         try:
-            below = psutil.Process().children(recursive=True)
+            root = psutil.Process(pid)
+            moved = [root, *root.children(recursive=True)]
         except psutil.Error:
             return
+        for tree in self._trees.values():
+            tree[:] = [process for process in tree if process not in moved]
+        self._trees.setdefault(name, []).extend(moved)
+
+    def _find_children(self) -> None:
+        """Add processes that a party has started since; ended ones drop out when they are measured."""
         owner = {process.pid: name for name, tree in self._trees.items() for process in tree}
-        for process in below:  # parents come before their children
+        for process in self._below(owner):  # parents come before their children
             try:
                 name = owner.get(process.ppid())
             except psutil.Error:
@@ -83,6 +102,17 @@ class Sampler:
             if name is not None and process.pid not in owner:
                 owner[process.pid] = name
                 self._trees[name].append(process)
+
+    def _below(self, owner: dict[int, str]) -> list[psutil.Process]:
+        """List the processes below this one, and below each that is sampled without being below another one."""
+        found = []
+        for process in [psutil.Process(), *(process for tree in self._trees.values() for process in tree)]:
+            try:
+                if process.pid == os.getpid() or process.ppid() not in (os.getpid(), *owner):
+                    found += process.children(recursive=True)
+            except psutil.Error:
+                continue
+        return found
 
     def _measure(self, tree: list[psutil.Process], uss: bool) -> dict[str, Any] | None:
         """Add up one process tree; None when it has ended. CPU % needs a second look: the first has None."""
