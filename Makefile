@@ -4,9 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Compiled modules of packages that are never imported would take a third of the disk; Python compiles the rest at first use.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# FATE's own environment: its pins do not go together with the kit's. FATE's packages are listed for this Python.
+FATE := .fate
+FATE_PYTHON ?= python3.11
+FATE_PACKAGES := roles/image/files/requirements.txt
+# Where PyTorch's build for the CPU is; empty where pip's own configuration knows of it.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report test lint perf wire ansible image testbed testbed-down test-cluster clean
+.PHONY: help setup bench report test lint perf wire fate ansible image testbed testbed-down test-cluster clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -51,6 +57,22 @@ lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
 	$(BIN)/shellcheck .ci/run roles/*/files/*.sh tests/testbed/testbed.sh
 
+fate: $(FATE)/.installed ## make FATE's own environment in .fate, for engine fate (1.4 GB; needs Python 3.11 and a C++ compiler)
+
+# Made aside and put in place whole: half an environment is none.
+$(FATE)/.installed: $(FATE_PACKAGES)
+	@command -v $(FATE_PYTHON) >/dev/null || { echo "error: FATE's packages are for Python 3.11, and $(FATE_PYTHON) is not here; name one: make fate FATE_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(FATE_PYTHON) -c 'import sys; sys.exit("error: FATE'"'"'s packages are for Python 3.11, this is %d.%d; name another: make fate FATE_PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info[:2] != (3, 11) else 0)'
+	@command -v c++ >/dev/null || { echo "error: one of FATE's packages must be compiled, and there is no C++ compiler; install one (Debian: apt-get install g++ python3-dev)" >&2; exit 1; }
+	@echo "installing FATE into $(FATE) (300 MB to fetch, two minutes) ..."
+	@rm -rf $(FATE)
+	@$(FATE_PYTHON) -m venv $(FATE)
+	@$(FATE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $$(grep -E '^setuptools==' $(FATE_PACKAGES)) wheel
+	@$(FATE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --use-pep517 \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --requirement $(FATE_PACKAGES)
+	@$(FATE)/bin/python -c 'import torch, sys; torch.version.cuda and sys.exit("error: pip took a CUDA build of PyTorch, which does not start without 5 GB of CUDA; name an index of CPU builds: make fate TORCH_INDEX=https://...")'
+	@touch $@
+
 ansible: $(VENV)/.ansible ## install Ansible into .venv; then: .venv/bin/ansible-playbook site.yml
 
 image: $(VENV)/.ansible ## build the image of a FATE party and pack it into an archive (needs a Docker engine)
@@ -74,6 +96,6 @@ wire: $(VENV)/.dev ## generate the code of the parties' messages again, after a 
 	$(BIN)/python -m grpc_tools.protoc -I bench/engines/federated --python_out=bench/engines/federated \
 	  --pyi_out=bench/engines/federated bench/engines/federated/wire.proto
 
-clean: ## remove the environment and what tools left behind; results stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the environments and what tools left behind; results stay
+	rm -rf $(VENV) $(FATE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
