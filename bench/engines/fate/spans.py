@@ -64,13 +64,14 @@ def recorders(events: Iterable[Event]) -> dict[str, Recorder]:
     damaged.
     """
     workers = _workers(events)
+    messages = _Messages({}, {})
     for worker in workers.values():
         try:
             _check(worker, next(iter(workers.values())))
-            worker.segments.sort(key=lambda segment: float(segment["t"]))
+            _collect(worker, messages)
         except (KeyError, TypeError, ValueError) as error:
             raise CaseError(f"{worker.name}: its measurements are damaged: {_words(error)}") from error
-    waits = _waits(workers)
+    waits = _waits(workers, messages)
     return {worker.key: _recorder(worker, waits) for worker in workers.values()}
 
 
@@ -124,19 +125,23 @@ def _check(worker: _Worker, first: _Worker) -> None:
     if len(worker.marks) != len(first.marks) or worker.job != first.job:
         seen = [f"{len(one.marks) - 2} epochs of job {one.job}" for one in (worker, first)]
         raise CaseError(f"{worker.name} measured {seen[0]}, but {first.name} {seen[1]}")
-    times = [number for mark in worker.marks for number in (mark["t"], mark["c"])]
-    times += [number for one in worker.segments for number in (one["t"], one["d"], one["c"] or 0.0)]
-    if not all(isfinite(number) for number in times):
+    marks = [(float(mark["t"]), float(mark["c"])) for mark in worker.marks]
+    pieces = [
+        (float(one["t"]), float(one["d"]), float(0.0 if one["c"] is None else one["c"])) for one in worker.segments
+    ]
+    if not all(isfinite(number) for numbers in [*marks, *pieces] for number in numbers):
         raise ValueError("a time is not a number")
-    if any(one["phase"] not in PHASES or one["d"] < 0 for one in worker.segments):
-        raise ValueError("a segment is of no phase, or of negative length")
-    bounds = sorted([*((one["t"], one["t"] + one["d"]) for one in worker.segments), *_instants(worker)])
-    if any(after[0] < before[1] - _ROUNDING_SECONDS for before, after in pairwise(bounds)):
+    if any(one["phase"] not in PHASES for one in worker.segments):
+        raise ValueError("a segment is of no known phase")
+    if any(length < 0 or cpu < 0 for _, length, cpu in pieces) or any(
+        a > b for m, n in pairwise(marks) for a, b in zip(m, n, strict=True)
+    ):
+        raise ValueError("time runs backwards")
+    bounds = sorted([*((begin, begin + length) for begin, length, _ in pieces), *((mark, mark) for mark, _ in marks)])
+    if bounds[0][0] < marks[0][0] or any(
+        after[0] < before[1] - _ROUNDING_SECONDS for before, after in pairwise(bounds)
+    ):
         raise ValueError("segments overlap")
-
-
-def _instants(worker: _Worker) -> Iterator[tuple[float, float]]:
-    return ((mark["t"], mark["t"]) for mark in worker.marks)
 
 
 # --- dividing pulls --------------------------------------------------------------------------------------------------
@@ -150,29 +155,31 @@ class _Messages:
     pulls: dict[Message, Event]
 
 
-def _waits(workers: Mapping[str, _Worker]) -> dict[int, float]:
+def _collect(worker: _Worker, messages: _Messages) -> None:
+    """Add a worker's messages."""
+    for event in worker.segments:
+        for role, party in event.get("peers", ()):
+            peer, name, tag = f"{party}/{role}", event["name"], event["tag"]
+            if event["phase"] == "wait":
+                messages.pulls[peer, worker.key, name, tag] = event
+            else:
+                messages.pushes[worker.key, peer, name, tag] = event
+
+
+def _waits(workers: Mapping[str, _Worker], messages: _Messages) -> dict[int, float]:
     """Return the seconds of waiting in each pull, by the id of its segment."""
-    messages = _Messages({}, {})
-    for worker in workers.values():
-        for event in worker.segments:
-            for role, party in event.get("peers", ()):
-                peer, name, tag = f"{party}/{role}", event["name"], event["tag"]
-                if event["phase"] == "wait":
-                    messages.pulls[peer, worker.key, name, tag] = event
-                else:
-                    messages.pushes[worker.key, peer, name, tag] = event
     transfers = _between_hosts(workers, messages)
     waits: dict[int, float] = {}
     for message, pull in messages.pulls.items():
-        sender, receiver = workers.get(message[0]), workers[message[1]]
-        if sender and sender.clock == receiver.clock and _all_share_clock(workers, receiver, pull):
-            if message not in messages.pushes:
-                raise CaseError(f"{sender.name}: its measurements are damaged: nothing of message {message[2:]}")
-            # Of several messages in one pull, the last one counts.
-            waited = min(max(messages.pushes[message]["t"] - pull["t"], 0.0), pull["d"])
-            waits[id(pull)] = max(waited, waits.get(id(pull), 0.0))
-        else:
+        if not _all_share_clock(workers, workers[message[1]], pull):
             waits[id(pull)] = pull["d"] - transfers.get(id(pull), 0.0)
+            continue
+        if message not in messages.pushes:
+            sender = workers[message[0]].name
+            raise CaseError(f"{sender}: its measurements are damaged: nothing of message {' '.join(message[2:])}")
+        # Of several messages in one pull, the last one counts.
+        waited = min(max(messages.pushes[message]["t"] - pull["t"], 0.0), pull["d"])
+        waits[id(pull)] = max(waited, waits.get(id(pull), 0.0))
     return waits
 
 
