@@ -8,10 +8,11 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,6 +24,7 @@ from bench import data, engines, figures, results, suite, summary
 from bench.data.prepare import Prepared, prepare
 from bench.data.table import Dataset
 from bench.engines import Job, Model, Outcome
+from bench.engines.fate import hosts
 from bench.errors import CaseError, UserError
 from bench.measure import environment
 from bench.measure.resources import HERTZ
@@ -31,6 +33,7 @@ from bench.score import score
 from bench.suite import Case, Suite
 
 _ROOT = Path(__file__).resolve().parent.parent
+_HOSTS = "cases on the hosts are run by: ansible-playbook site.yml --tags bench,collect"
 
 
 @dataclass
@@ -64,6 +67,9 @@ def start(checked: Suite, out: Path, command: list[str]) -> int:
             session = _Session(checked, folder, work, {}, _load(checked, work))
             _prepare(session, repeat=1)
             session.run = _new_run(session, now, command, load)
+            _skip_or_not(session.run)
+            if all(entry["status"] == "skipped" for entry in session.run["cases"]):
+                raise UserError(session.run["cases"][0]["error"])
             results.save(folder, session.run)
             return _execute(session)
     except BaseException:
@@ -84,23 +90,39 @@ def resume(folder: Path) -> int:
     if "plan" not in run:
         raise UserError(f"{folder}: this run does not hold its plan and cannot be resumed; start a new one")
     checked = suite.check(run["plan"])
+    _skip_or_not(run)
     unfinished = [entry for entry in run["cases"] if entry["status"] in ("pending", "failed")]
-    if not unfinished:
+    if not any(engines.ENGINES[entry["engine"]].network != "hosts" for entry in unfinished):
         from bench import report
 
         # Written again: the run may have been killed between its last case and its report.
-        print(f"nothing to resume: every case is finished\nreport: {report.render(folder)}")
+        rest = f"; {_HOSTS}" if unfinished else ""
+        print(f"nothing to resume: every case of this machine is finished{rest}\nreport: {report.render(folder)}")
         return 0
     with _workspace() as work:
-        session = _Session(checked, folder, work, run, _load(checked, work))
-        for name, dataset in session.datasets.items():
-            if _facts(checked, name, dataset) != {**run["datasets"][name], "splits": {}}:
-                raise UserError(f"{folder}: dataset {name} has changed since ({dataset.source}); start a new run")
-        _note_other_environment(run)
+        session = _reopen(folder, run, checked, work)
         for entry in unfinished:
             entry["status"], entry["error"] = "pending", None
         results.keep_finished(folder, {entry["id"]: entry["repeats_done"] for entry in run["cases"]})
         return _execute(session)
+
+
+def _reopen(folder: Path, run: dict[str, Any], checked: Suite, work: Path) -> _Session:
+    """Load the data of a run again; raises UserError when they are not what they were."""
+    session = _Session(checked, folder, work, run, _load(checked, work))
+    for name, dataset in session.datasets.items():
+        if _facts(checked, name, dataset) != {**run["datasets"][name], "splits": {}}:
+            raise UserError(f"{folder}: dataset {name} has changed since ({dataset.source}); start a new run")
+    _note_other_environment(run)
+    return session
+
+
+def _skip_or_not(run: dict[str, Any]) -> None:
+    """Mark as skipped the cases whose engine this machine lacks, with the reason; those it has by now are pending."""
+    for entry in run["cases"]:
+        if entry["status"] in ("pending", "skipped"):
+            lacks = engines.ENGINES[entry["engine"]].missing()
+            entry.update(status="skipped" if lacks else "pending", error=lacks)
 
 
 def _note_other_environment(run: dict[str, Any]) -> None:
@@ -172,7 +194,7 @@ def _prepare(session: _Session, repeat: int) -> None:
 def _new_run(session: _Session, now: datetime, command: list[str], load: list[float] | None) -> dict[str, Any]:
     checked = session.suite
     most = max(len(session.prepared[case.preparation].shards) + 1 for case in checked.cases)
-    together = any(engines.ENGINES[case.engine].network for case in checked.cases)
+    together = any(case.network == "loopback" for case in checked.cases)
     return {
         "schema_version": results.SCHEMA_VERSION,
         "run_id": session.folder.name,
@@ -251,7 +273,7 @@ def _execute(session: _Session) -> int:
             if repeat > 1 or not session.prepared:
                 _prepare(session, repeat)
             for case in _pending(session, repeat):
-                _run_repeat(session, case, repeat)
+                _run_repeat(session, case, repeat, engines.ENGINES[case.engine].train)
         run["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
     finally:
         run["environment"]["load_after"] = environment.load_average()
@@ -261,13 +283,18 @@ def _execute(session: _Session) -> int:
 
 
 def _pending(session: _Session, repeat: int) -> list[Case]:
-    """Return the cases still to be run in a repeat, every repeat beginning with another one: none is always first."""
+    """Return this machine's cases still to be run in a repeat.
+
+    Every repeat begins with another one, so that none is always first.
+    """
     cases = session.suite.cases
     shift = (repeat - 1) % len(cases)
     return [
         case
         for case in [*cases[shift:], *cases[:shift]]
-        if session.record(case)["status"] == "pending" and repeat not in session.record(case)["repeats_done"]
+        if case.network != "hosts"
+        and session.record(case)["status"] == "pending"
+        and repeat not in session.record(case)["repeats_done"]
     ]
 
 
@@ -277,27 +304,38 @@ def _close(session: _Session) -> None:
 
     page = report.render(session.folder)
     print(_table(session.run))
-    if any(entry["status"] != "ok" for entry in session.run["cases"]):
+    unfinished = [entry for entry in session.run["cases"] if entry["status"] in ("failed", "pending")]
+    if any(engines.ENGINES[entry["engine"]].network != "hosts" for entry in unfinished):
         print(f"finish the rest with: python -m bench.run --resume {shlex.quote(str(session.folder))}")
+    elif unfinished:
+        print(_HOSTS)
     print(f"report: {page}", flush=True)
 
 
-def _run_repeat(session: _Session, case: Case, repeat: int) -> None:
-    """Run one repeat of a case; write down what it brought, or why it failed."""
-    checked, record = session.suite, session.record(case)
-    job = Job(
+def _label(session: _Session, case: Case, repeat: int) -> str:
+    return f"repeat {repeat} of {session.suite.repeats}: {case.id}"
+
+
+def _job(session: _Session, case: Case, repeat: int) -> Job:
+    label = _label(session, case, repeat)
+    return Job(
         training=case.training,
         privacy=case.privacy,
         prepared=session.prepared[case.preparation],
         features=session.datasets[case.dataset].features,
-        seed=checked.seed + repeat - 1,
+        seed=session.suite.seed + repeat - 1,
         folder=session.work / f"{case.id}.{repeat}",
-        time_limit=checked.time_limit,
+        time_limit=session.suite.time_limit,
+        say=lambda line: _say(f"{label}: {line}"),
     )
-    label = f"repeat {repeat} of {checked.repeats}: {case.id}"
+
+
+def _run_repeat(session: _Session, case: Case, repeat: int, train: Callable[[Job], Outcome]) -> None:
+    """Run one repeat of a case; write down what it brought, or why it failed."""
+    record, label, job = session.record(case), _label(session, case, repeat), _job(session, case, repeat)
     _say(f"{label} ...")
     try:
-        outcome = engines.ENGINES[case.engine].train(job)
+        outcome = train(job)
     except CaseError as error:
         record["status"], record["error"] = "failed", f"repeat {repeat}: {error}"
         _keep_logs(job.folder, session.folder / "logs" / job.folder.name)
@@ -314,6 +352,55 @@ def _keep_logs(job: Path, place: Path) -> None:
         if log.stat().st_size:
             place.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(log, place / f"{log.parent.name}.txt")
+
+
+def order_hosts(folder: Path, repeat: int, orders: Path) -> dict[str, Any]:
+    """Write what each host needs for a repeat of the run's cases on hosts; return the cases and their parties.
+
+    Raises UserError when the folder is no run, or its data have changed since.
+    """
+    with _hosts_session(folder, repeat) as (session, cases):
+        for case in cases:
+            hosts.order(_job(session, case, repeat), f"{case.id}.{repeat}", orders / case.id)
+        results.save(session.folder, session.run)
+        parties = {case.id: [shard.party for shard in session.prepared[case.preparation].shards] for case in cases}
+        return {"repeats": session.suite.repeats, "cases": parties, "time_limit": session.suite.time_limit}
+
+
+def collect_hosts(folder: Path, repeat: int, orders: Path) -> list[str]:
+    """Add to the run what the hosts brought for a repeat, write its report, and return what failed, a line each."""
+    with _hosts_session(folder, repeat) as (session, cases):
+        session.run["finished"] = None
+        for case in cases:
+            _run_repeat(session, case, repeat, partial(hosts.collect, orders=orders / case.id))
+        if not any(entry["status"] == "pending" for entry in session.run["cases"]):
+            session.run["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
+        results.save(session.folder, session.run)
+        _close(session)
+        return [
+            f"{entry['id']}: {entry['error']}"
+            for entry in session.run["cases"]
+            if entry["status"] == "failed" and any(entry["id"] == case.id for case in cases)
+        ]
+
+
+@contextmanager
+def _hosts_session(folder: Path, repeat: int) -> Iterator[tuple[_Session, list[Case]]]:
+    """Open a run and prepare the data of a repeat; give the cases on hosts that are still to be run in it."""
+    run = results.load(folder)
+    checked = suite.check(run["plan"])
+    with _workspace() as work:
+        session = _reopen(folder, run, checked, work)
+        cases = [
+            case
+            for case in checked.cases
+            if case.network == "hosts"
+            and session.record(case)["status"] == "pending"
+            and repeat not in session.record(case)["repeats_done"]
+        ]
+        if cases:
+            _prepare(session, repeat)
+        yield session, [case for case in cases if session.record(case)["status"] == "pending"]
 
 
 def _write_down(session: _Session, case: Case, repeat: int, outcome: Outcome) -> None:
@@ -404,7 +491,7 @@ def _table(run: dict[str, Any]) -> str:
         )
         for row in rows
     ]
-    failed = [f"{entry['id']}: {entry['error']}" for entry in run["cases"] if entry["status"] == "failed"]
+    failed = [f"{entry['id']}: {entry['error']}" for entry in run["cases"] if entry["status"] in ("failed", "skipped")]
     return "\n".join(["", *lines, *failed, ""])
 
 

@@ -398,6 +398,7 @@ def _time(run: Run) -> dict[str, Any]:
         "plot": _time_plot(rows, phases, unit, write, spoken) if rows else None,
         "table": Table(caption, columns, _by_case(body)) if rows else None,
         "whole": _whole_cases(cases) if cases else None,
+        "stages": _stages(cases),
     }
 
 
@@ -454,6 +455,23 @@ def _whole_cases(cases: Sequence[Case]) -> Table:
         "Largest party (most training rows)",
     )
     return Table(f"Whole cases; {repeats_of(cases)}", columns, rows, columns[-1:])
+
+
+def _stages(cases: Sequence[Case]) -> Table | None:
+    """Show where the jobs of a platform spent their time, epochs and all the rest; None where there was no platform."""
+    with_stages = [case for case in cases if dig(case, "time", "stages")]
+    names = list(dict.fromkeys(name for case in with_stages for name in case["time"]["stages"]))
+    rows = [
+        [Cell(name), *(_figure(dig(case, "time", "stages", name), figures.number, NONE) for case in with_stages)]
+        for name in names
+    ]
+    wholes = [
+        figures.add_up([summary for summary in case["time"]["stages"].values() if summary]) for case in with_stages
+    ]
+    rows.append([Cell("all"), *(_figure(whole, figures.number) for whole in wholes)])
+    columns = ("Stage", *(f"{label_of(case)} (s)" for case in with_stages))
+    caption = f"Where the whole job's time went, platform and epochs, seen from the guest; {repeats_of(with_stages)}"
+    return Table(caption, columns, rows) if with_stages else None
 
 
 def _epochs_run(case: Case) -> str:

@@ -14,6 +14,7 @@ from bench import data, engines, suite
 from bench.errors import UserError
 from bench.execute import resume, start
 
+DEFAULT_SUITE = "quick"
 EXAMPLES = """\
 examples:
   python -m bench.run                                  synthetic loans, suite quick
@@ -22,6 +23,7 @@ examples:
   python -m bench.run --data a.csv b.csv --test t.csv --label y     one file a party
   python -m bench.run --split label:3:0.5 --engine federated local
   python -m bench.run --suite throughput --repeats 10
+  python -m bench.run --engine fate --repeats 1        FATE itself on this machine (make fate)
   python -m bench.run --resume results/20260102-030405-quick
 
 exit status: 0 all cases ok, 1 a case failed, 2 wrong input, 130 interrupted
@@ -63,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--suite", default="quick", metavar="S", help="a suite of the kit (see --list) or a .yml file; default: quick")
+    add(
+        "--suite",
+        metavar="S",
+        help="a suite of the kit (see --list) or a .yml file; default: quick, or the first that has the --engine",
+    )
     add("--data", nargs="+", metavar="FILE", help="your data instead of synthetic loans; several files: one a party")
     add("--test", metavar="FILE", help="a test file of your own (with --label)")
     add("--label", metavar="L", help="--data is any CSV with this label column, not Lending Club's loan.csv")
@@ -93,7 +99,7 @@ def _print_choices() -> None:
 
 def _plan(options: argparse.Namespace) -> dict[str, Any]:
     """Return the suite's plan with the command line laid over it."""
-    plan = suite.read(options.suite)
+    plan = suite.read(options.suite or _suite_with(options.engine or []))
     suite.check(plan)
     if options.repeats is not None:
         plan["repeats"] = options.repeats
@@ -109,6 +115,14 @@ def _plan(options: argparse.Namespace) -> dict[str, Any]:
         if wanted:
             plan["cases"] = _only(plan, key, wanted)
     return plan
+
+
+def _suite_with(wanted: list[str]) -> str:
+    """Return the suite to run where none is named: quick, unless only another one has the engines that are wanted."""
+    for name in (DEFAULT_SUITE, *suite.available()):
+        if set(wanted) <= {case.engine for case in suite.check(suite.read(name)).cases}:
+            return name
+    return DEFAULT_SUITE
 
 
 def _dataset(options: argparse.Namespace, entry: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from bench.data.prepare import Balance
 from bench.errors import UserError
 from bench.model.logistic import Training
 
-NETWORKS = ("loopback",)
 _SUITE_KEYS = {"title", "description", "datasets", "defaults", "cases"}
 _RUN_DEFAULTS: dict[str, Any] = {"repeats": 5, "warmup_epochs": 3, "seed": 1, "test_share": 0.3, "time_limit": 600}
 _CASE_DEFAULTS: dict[str, Any] = {
@@ -25,7 +24,6 @@ _CASE_DEFAULTS: dict[str, Any] = {
     "dataset": None,
     "split": "25/25/50",
     "balance": {},
-    "network": "loopback",
     "training": {},
 }
 
@@ -175,8 +173,6 @@ def _case(entry: dict[str, Any], defaults: dict[str, Any], datasets: Mapping[str
     dataset = str(next(iter(datasets), None) if both["dataset"] is None else both["dataset"])
     if dataset not in datasets:
         raise UserError(f"case {name}: dataset {dataset!r} is not among the suite's ({', '.join(datasets) or 'none'})")
-    if both["network"] not in NETWORKS:
-        raise UserError(f"case {name}: network {both['network']!r} is unknown; choose from {', '.join(NETWORKS)}")
     try:
         # Training settings of a case are laid over those of the defaults, key by key.
         layers = (_mapping(layer.get("training", {}), "training") for layer in (defaults, entry))
@@ -194,7 +190,7 @@ def _case(entry: dict[str, Any], defaults: dict[str, Any], datasets: Mapping[str
         dataset=dataset,
         split=split,
         balance=balance,
-        network=both["network"] if engines.ENGINES[both["engine"]].network else "none",
+        network=engines.ENGINES[both["engine"]].network,
         training=training,
     )
 

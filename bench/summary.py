@@ -32,6 +32,7 @@ def figures(outcome: Outcome, scores: Mapping[str, Mapping[str, float | None]], 
         "time": {
             "training_seconds": outcome.training_seconds,
             "startup_seconds": outcome.startup_seconds,
+            "stages": dict(outcome.stages) or None,
             "by_party": {key: value for key, value in times.items() if value is not None},
         },
         "bytes": {

@@ -73,9 +73,9 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bench.run", *map(str, arguments)]
 
 
-def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+def bench(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Job:
     folder: Path
     time_limit: float
     measure: bool = True
+    say: Callable[[str], None] = lambda _: None  # a line of progress for whoever waits
 
 
 @dataclass
@@ -63,7 +64,8 @@ class PartyTrace:
 class Outcome:
     """What a repeat brought; ``epochs_run`` is None for a solver without epochs, ``notes`` are lines for a reader.
 
-    ``startup_seconds``: from the first process's start until training began.
+    ``startup_seconds``: from the first process's start until training began. ``stages``: where a platform's job spends
+    its time, its epochs among the rest, in seconds by name.
     """
 
     models: list[Model]
@@ -74,21 +76,37 @@ class Outcome:
     training_seconds: float
     samples: Samples = field(default_factory=Samples)
     notes: list[str] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An entry of the registry. ``network``: whether its parties talk to each other at all."""
+    """An entry of the registry. ``network``: how its parties talk to each other, if at all.
+
+    An engine that runs on ``hosts`` is not run by this program: playbooks/bench.yml does that, through bench.hosts.
+    Its module may have ``missing()``, which says what this machine lacks for it, and ``unsuited(training)``, which
+    says what setting it cannot do; None if nothing.
+    """
 
     description: str
     module: str
     privacies: tuple[str, ...] = ("plain",)
-    network: bool = False
+    network: Literal["none", "loopback", "hosts"] = "none"
 
     def train(self, job: Job) -> Outcome:
         """Run one repeat. Raises CaseError, naming the party at fault, when it cannot be finished."""
         outcome: Outcome = import_module(self.module).train(job)
         return outcome
+
+    def missing(self) -> str | None:
+        """Say what this machine lacks for the engine and what to do about it; None if nothing."""
+        ask = getattr(import_module(self.module), "missing", None)
+        return ask() if ask else None
+
+    def unsuited(self, training: Training) -> str | None:
+        """Say which setting the engine cannot do; None if it can do all."""
+        ask = getattr(import_module(self.module), "unsuited", None)
+        return ask(training) if ask else None
 
 
 ENGINES = {
@@ -99,7 +117,19 @@ ENGINES = {
     "federated": Engine(
         "one process a party and one for the arbiter, gRPC on loopback between them",
         "bench.engines.federated",
-        network=True,
+        network="loopback",
+    ),
+    "fate": Engine(
+        "FATE 2.2 itself on this machine: all parties behind a FATE Flow of its own (make fate)",
+        "bench.engines.fate",
+        ("masked",),
+        network="loopback",
+    ),
+    "fate_hosts": Engine(
+        "FATE 2.2 on the hosts that site.yml made; ansible-playbook site.yml runs it",
+        "bench.engines.fate",
+        ("masked",),
+        network="hosts",
     ),
 }
 
@@ -118,6 +148,8 @@ def check(engine: str, privacy: str, training: Training) -> None:
         raise UserError(f"training.solver: {training.solver!r} is for engine centralised only")
     if engine == "federated" and training.aggregation == "fedsgd" and training.batch_size is not None:
         raise UserError("training.batch_size: FedSGD takes full batches; use aggregation: fedavg or leave it out")
+    if wrong := ENGINES[engine].unsuited(training):
+        raise UserError(wrong)
 
 
 def worker(job: Job, shard: Shard, module: str, **more: Any) -> Worker:

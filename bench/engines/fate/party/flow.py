@@ -1,8 +1,8 @@
 """Run a private FATE Flow for one benchmark on one machine: flow.py FOLDER, in FATE's Python.
 
-It listens on 127.0.0.1 at ports that the system chooses, stands for all parties, and keeps what it writes in FOLDER/home.
-As soon as it answers, a line {"flow": "127.0.0.1:PORT", "pid": ...} is printed, or {"error": "..."}. It ends, and all
-that it has started ends with it, when this program's standard input is closed: also when whoever started it is killed.
+It listens on 127.0.0.1 at ports that the system chooses, stands for all parties, and writes to FOLDER/home. As soon as
+it answers, a line {"flow": "127.0.0.1:PORT", "pid": ...} is printed, or {"error": "..."}. It ends, and all that it has
+started ends with it, when this program's standard input is closed: also when whoever started it is killed.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def configure(home: Path, http_port: int, grpc_port: int) -> None:
     (conf / "service_conf.yaml").write_text(yaml.safe_dump(service))
 
 
-def start(folder: Path) -> tuple[subprocess.Popen, str]:
+def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start FATE Flow and return it with its address; it may not answer yet."""
     home = folder / "home"
     http_port, grpc_port = free_ports(2)
@@ -66,7 +66,7 @@ def start(folder: Path) -> tuple[subprocess.Popen, str]:
     return server, f"127.0.0.1:{http_port}"
 
 
-def wait_for(server: subprocess.Popen, address: str, log: Path) -> str | None:
+def wait_for(server: subprocess.Popen[bytes], address: str, log: Path) -> str | None:
     """Wait until FATE Flow answers; return None then, else what is wrong."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -74,9 +74,9 @@ def wait_for(server: subprocess.Popen, address: str, log: Path) -> str | None:
             lines = log.read_text(errors="replace").strip().splitlines()
             return f"FATE Flow ended with status {server.returncode}: {lines[-1] if lines else 'it wrote nothing'}"
         with contextlib.suppress(OSError, ValueError):
-            with urllib.request.urlopen(f"http://{address}/v2/server/fateflow", timeout=5) as answer:  # noqa: S310
-                if json.load(answer).get("code") == 0:
-                    return None
+            answer = urllib.request.urlopen(f"http://{address}/v2/server/fateflow", timeout=5)
+            if json.loads(answer.read()).get("code") == 0:
+                return None
         time.sleep(0.1)
     return f"FATE Flow did not answer within {START_SECONDS} s"
 

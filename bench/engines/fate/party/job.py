@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fate_client.flow_sdk import FlowClient
 
@@ -22,7 +23,7 @@ ENDED = ("success", "failed", "canceled", "timeout")
 UPLOAD_SECONDS = 1800
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """FATE Flow does not do what it is asked; the message is for a reader."""
 
 
@@ -36,7 +37,7 @@ def main() -> int:
     step, name = steps[command]
     try:
         result = step(client, order, folder)
-    except (Refused, OSError) as error:
+    except (RefusedError, OSError) as error:
         print(f"FATE Flow at {order['flow']}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     temporary = folder / f".{name}"
@@ -46,21 +47,21 @@ def main() -> int:
     return 0
 
 
-def answered(what: str, reply: dict) -> dict:
+def answered(what: str, reply: dict[str, Any]) -> dict[str, Any]:
     """Return FATE Flow's reply, or refuse with its words."""
     if reply.get("code") != 0:
-        raise Refused(f"{what}: {reply.get('message') or reply}")
+        raise RefusedError(f"{what}: {reply.get('message') or reply}")
     return reply
 
 
-def upload(client: FlowClient, order: dict, folder: Path) -> dict:
+def upload(client: FlowClient, order: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make a table for each local party that holds rows, all at a time; return the seconds of each."""
     with ThreadPoolExecutor(len(order["data"]) or 1) as pool:
         seconds = pool.map(lambda party: _upload_one(client, order, folder, party), order["data"])
         return {"seconds": dict(zip(order["data"], seconds, strict=True))}
 
 
-def _upload_one(client: FlowClient, order: dict, folder: Path, party: str) -> float:
+def _upload_one(client: FlowClient, order: dict[str, Any], folder: Path, party: str) -> float:
     began = time.perf_counter()
     # The file lies where FATE Flow can read it. Every column that is not declared would be trained as a feature.
     reply = client.data.upload(
@@ -75,23 +76,25 @@ def _upload_one(client: FlowClient, order: dict, folder: Path, party: str) -> fl
     job_id = answered(f"uploading the rows of party {party}", reply)["job_id"]
     while (status := _status(client, job_id)) not in ENDED:
         if time.perf_counter() - began > UPLOAD_SECONDS:
-            raise Refused(f"uploading the rows of party {party} is still {status} after {UPLOAD_SECONDS} s (job {job_id})")
+            raise RefusedError(
+                f"uploading the rows of party {party} is still {status} after {UPLOAD_SECONDS} s (job {job_id})"
+            )
         time.sleep(0.5)
     if status != "success":
-        raise Refused(f"uploading the rows of party {party} ended as {status} (job {job_id})")
+        raise RefusedError(f"uploading the rows of party {party} ended as {status} (job {job_id})")
     return time.perf_counter() - began
 
 
 def _status(client: FlowClient, job_id: str) -> str:
-    return answered(f"asking for job {job_id}", client.job.query(job_id=job_id))["data"][0]["status"]
+    return str(answered(f"asking for job {job_id}", client.job.query(job_id=job_id))["data"][0]["status"])
 
 
-def table_name(order: dict, party: str) -> str:
+def table_name(order: dict[str, Any], party: str) -> str:
     """Name a party's table: on one machine all parties' tables lie in the same FATE Flow."""
     return f"{order['table']['name']}.{party}"
 
 
-def submit(client: FlowClient, order: dict, _: Path) -> dict:
+def submit(client: FlowClient, order: dict[str, Any], _: Path) -> dict[str, Any]:
     """Start the job and return its id, its model's, and when it was submitted (time.perf_counter)."""
     import yaml
 
@@ -103,7 +106,7 @@ def submit(client: FlowClient, order: dict, _: Path) -> dict:
     return {"job_id": reply["job_id"], **model, "submitted": submitted}
 
 
-def pipeline(order: dict):
+def pipeline(order: dict[str, Any]) -> Any:
     """Describe the job for FATE's pipeline, as the thesis does it: Reader -> HomoLR -> Evaluation.
 
     FATE's defaults would not give the model that the rest of the kit trains: batches of 100, random first weights,
@@ -140,7 +143,7 @@ def pipeline(order: dict):
     return job.add_tasks([reader, trainer, scores]).compile()
 
 
-def fetch(client: FlowClient, order: dict, folder: Path) -> dict:
+def fetch(client: FlowClient, order: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return each local party's model, the times of its tasks, and the versions of what ran."""
     job_id = json.loads((folder / "submitted.json").read_text())["job_id"]
     roles = [(order["guest"], "guest"), *((party, "host") for party in order["hosts"])]

@@ -1,7 +1,7 @@
 """Gives FATE Flow a home of its own, for every process of it that loads this.
 
-FATE Flow keeps the paths of its home inside its package (`fate_flow init` writes them there), so that one environment has
-one home. Here the module that holds them, fate_flow.settings, is made before anybody imports it: the package's own,
+FATE Flow keeps the paths of its home inside its package (`fate_flow init` writes them there), so that one environment
+has one home. Here the module that holds them, fate_flow.settings, is made before anybody imports it: the package's own,
 with paths in a folder that belongs to one benchmark.
 """
 
