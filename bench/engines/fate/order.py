@@ -45,9 +45,9 @@ def scaling(shards: tuple[Shard, ...]) -> Scaling:
 
 def scripts(folder: Path, probe: bool) -> None:
     """Put the scripts that run beside FATE Flow into ``folder``; without ``probe``, nothing measures inside FATE."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     left_out = shutil.ignore_patterns("__pycache__", *([] if probe else ["fate_probe.py"]))
     shutil.copytree(SCRIPTS, folder, dirs_exist_ok=True, ignore=left_out)
+    folder.chmod(0o700)  # rows are to lie in it, and copytree has given it the mode of its source
     shutil.copyfile(str(resources.__file__), folder / "resources.py")
 
 
@@ -88,7 +88,7 @@ def _write_rows(shard: Shard, scale: Scaling, path: Path) -> None:
     X /= scale.deviations
     columns = {f"x{number}": X[:, number].astype(np.float32) for number in range(X.shape[1])}
     table = pd.DataFrame({"id": np.arange(len(y)), "y": y.astype(np.int32), **columns})
-    path.touch(mode=0o600)
     with duckdb.connect() as connection:  # ten times as fast as pandas' own
         connection.register("rows", table)
         connection.execute(f"COPY rows TO '{str(path).replace(chr(39), chr(39) * 2)}' (FORMAT csv, HEADER)")
+    path.chmod(0o600)  # DuckDB has put a new file there
