@@ -103,7 +103,7 @@ def test_the_name_of_a_split_tells_how_it_was_balanced() -> None:
         (case(engine=None), "case one: engine"),
         (case(privacy="quantum"), "case one: privacy: 'quantum'"),
         (case(dataset="nowhere"), "dataset 'nowhere'"),
-        (case(network="moon"), "network 'moon'"),
+        (case(network="moon"), "unknown key 'network'"),
         (case(split="50/49"), "sum to 99"),
         (case(split="halves"), "is not understood"),
         (case(split=None), "is not understood"),
