@@ -46,21 +46,29 @@ def render(folder: Path, size: int = 3, build: str = "b1", **changes: Any) -> di
         "gather_facts": False,
         "vars_files": [str(ROLE / "defaults" / "main.yml"), str(ROLE / "vars" / "main.yml")],
         "vars": {"ansible_facts": {"processor_vcpus": 2}},
+        # By lookup, and written at once: a module for each file of each party would take most of the time.
         "tasks": [
             {
-                "name": "Write a file",
-                "ansible.builtin.template": {
-                    "src": "{{ item }}.j2",
-                    "dest": f"{folder}/{{{{ party_id }}}}-{{{{ item }}}}",
+                "name": "Render",
+                "ansible.builtin.set_fact": {
+                    "rendered": {
+                        **{name: f"{{{{ lookup('ansible.builtin.template', '{name}.j2') }}}}" for name in FILES},
+                        "hash": "{{ _party_configuration }}",
+                    }
                 },
-                "loop": FILES,
             },
             {
-                "name": "Write the hash",
+                "name": "Write",
                 "ansible.builtin.copy": {
-                    "content": "{{ _party_configuration }}",
-                    "dest": f"{folder}/{{{{ party_id }}}}-hash",
+                    "content": "{{ dict(parties | zip(files)) | to_json }}",
+                    "dest": str(folder / "rendered.json"),
+                    "mode": "0600",
                 },
+                "vars": {
+                    "parties": "{{ ansible_play_hosts | map('extract', hostvars, 'party_id') }}",
+                    "files": "{{ ansible_play_hosts | map('extract', hostvars, 'rendered') }}",
+                },
+                "run_once": True,
             },
         ],
     }
@@ -69,10 +77,8 @@ def render(folder: Path, size: int = 3, build: str = "b1", **changes: Any) -> di
     variables = {"credentials_directory": str(secrets), "image_archive": str(folder / "image.tar.gz")} | changes
     run = run_play(book, inventory, "-e", json.dumps(variables), home=folder)
     assert run.code == 0, run.output
-    return {
-        host["party_id"]: {name: (folder / f"{host['party_id']}-{name}").read_text() for name in [*FILES, "hash"]}
-        for host in hosts.values()
-    }
+    found: dict[str, dict[str, str]] = json.loads((folder / "rendered.json").read_text())
+    return found
 
 
 @pytest.fixture(scope="module")
