@@ -42,13 +42,14 @@ SAMPLES_A_SECOND = 2.0
 SAY_SECONDS = 5.0
 # How long something may be so until it is a fault. FATE Flow is started again when it ends, which takes some 11 s.
 FLOW_SECONDS = 28.0
-PEER_SECONDS = 22.0
+PEER_SECONDS = 20.0
 BROKER_SECONDS = 20.0
 CORES_SECONDS = 45.0
 IDLE_SECONDS = 30.0
 # FATE ends workers itself, and says so a moment later.
 DEAD_SECONDS = 4.0
 END_SECONDS = 15.0
+STOP_SECONDS = 4.0
 # Less CPU time than this in IDLE_SECONDS is none.
 IDLE_CPU_SECONDS = 0.05
 # What the kernel calls the place where a process sleeps that waits for a message.
@@ -382,7 +383,7 @@ class Workers:
     def _fault(self, worker: Worker, what: str) -> Fault:
         task = worker.task
         folder = self.job.logs / self.job.id / task["role"] / task["party_id"] / task["task_name"] / "root"
-        log = (lines_of(folder / "ERROR") or lines_of(folder / "INFO"))[-1:]
+        log = lines_of(folder / "INFO")[-1:]
         words = f"party {task['party_id']} ({task['role']}): {worker.name} {what}"
         return Fault(f"{words}; the last line of its log: {log[0] if log else 'none'}", task["party_id"], own=True)
 
@@ -547,21 +548,45 @@ def note(silent: dict[str, tuple[float, int, str]], peer: str, began: float, wor
 
 
 def stop(job: Job) -> None:
-    """Stop the job everywhere that can be reached, and here in any case."""
+    """Stop the job everywhere that can be reached, and here in any case.
+
+    Nobody is asked twice without need: each time FATE starts processes that tidy up.
+    """
     flow = job.order["flow"]
-    orders = [partial(call, flow, "/job/stop", {"job_id": job.id}, timeout=25)]
-    for peer in job.peers:
-        orders += [partial(call, router(job), STOP, part, timeout=15, to=peer) for part in parts(job, peer)]
-    threads = [threading.Thread(target=quietly, args=(order,), daemon=True) for order in orders]
-    for thread in threads:
-        thread.start()
-    # What is asked of the own FATE Flow alone does not wait for whoever cannot be reached.
-    for party in job.order["local"]:
-        for part in parts(job, party):
-            quietly(partial(call, flow, STOP, part, timeout=15))
+    # FATE Flow stops its own tasks at once, then asks the scheduler, who tells all parties one by one.
+    told: list[bool] = []
+    asking = in_background(partial(call, flow, "/job/stop", {"job_id": job.id}, timeout=30), told)
+    deadline = time.monotonic() + STOP_SECONDS
+    while running_here(job) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    if running_here(job):
+        for party in job.order["local"]:
+            for part in parts(job, party):
+                quietly(partial(call, flow, STOP, part), [])
     end_processes(job)
-    for thread in threads:
-        thread.join(25)
+    asking.join(max(0.0, deadline + STOP_SECONDS - time.monotonic()))
+    if not told:
+        orders = [
+            in_background(partial(call, router(job), STOP, part, to=peer), [])
+            for peer in job.peers
+            for part in parts(job, peer)
+        ]
+        for order in orders:
+            order.join(STOP_SECONDS)
+
+
+def running_here(job: Job) -> bool:
+    """Tell whether FATE Flow here says that the job has not ended, or says nothing."""
+    job.parties = []
+    ask(job)
+    return any(here["status"] not in ENDED for here in job.parties) or not job.parties
+
+
+def in_background(order: Callable[[], dict[str, Any]], told: list[bool]) -> threading.Thread:
+    """Ask without waiting for the answer."""
+    thread = threading.Thread(target=quietly, args=(order, told), daemon=True)
+    thread.start()
+    return thread
 
 
 def parts(job: Job, party: str) -> list[dict[str, str]]:
@@ -569,10 +594,11 @@ def parts(job: Job, party: str) -> list[dict[str, str]]:
     return [{"job_id": job.id, "role": role, "party_id": party} for role in job.roles(party)]
 
 
-def quietly(order: Callable[[], Any]) -> None:
-    """Do it, if it can be done."""
+def quietly(order: Callable[[], dict[str, Any]], told: list[bool]) -> None:
+    """Ask, if somebody answers; note in ``told`` that it is done."""
     with suppress(OSError):
-        order()
+        if order().get("code") == 0:
+            told.append(True)
 
 
 def end_processes(job: Job) -> None:
