@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -229,8 +230,19 @@ def own_failure(job: Job, workers: Workers) -> Fault | None:
     for task in job.tasks:
         if task["error_report"]:
             where = f"party {task['party_id']} ({task['role']})"
+            if killed := killed_in_log(job, task):
+                return Fault(f"{where}: its {task['role']} process of {killed}", task["party_id"], own=True)
             words = lines_of_error(job, task) or str(task["error_report"]).strip().splitlines()
             return Fault(f"{where}: task {task['task_name']} failed: {words[-1]}", task["party_id"], own=True)
+    return None
+
+
+def killed_in_log(job: Job, task: dict[str, Any]) -> str | None:
+    """Say how a task's process was killed, if FATE noticed: it only says that there is no output."""
+    folder = job.logs / job.id / task["role"] / task["party_id"] / task["task_name"]
+    for line in lines_of(folder / "root" / "INFO"):
+        if found := re.search(r"finish task, return code -(\d+)", line):
+            return f"task {task['task_name']} died{by_signal(int(found[1]))}; the line of its log: {line}"
     return None
 
 
@@ -428,9 +440,14 @@ def killed_by(pid: int) -> str:
     with suppress(OSError, ValueError):
         # The last field of proc_pid_stat(5): the exit status in the form of waitpid(2).
         number = int(Path(f"/proc/{pid}/stat").read_text().split()[-1]) & 0x7F
-        why = " (the kernel does this when memory runs out)" if number == signal.SIGKILL else ""
-        return f": killed by {signal.Signals(number).name}{why}" if number else ""
+        return by_signal(number) if number else ""
     return ""
+
+
+def by_signal(number: int) -> str:
+    """Name the signal that killed a process."""
+    why = " (the kernel does this when memory runs out)" if number == signal.SIGKILL else ""
+    return f": killed by {signal.Signals(number).name}{why}"
 
 
 def waits_for_message(pid: int) -> bool:
