@@ -60,7 +60,7 @@ lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
 	$(BIN)/shellcheck .ci/run roles/*/files/*.sh tests/testbed/testbed.sh
 
-fate: $(FATE)/.installed ## make FATE's own environment in .fate, for engine fate (1.4 GB; needs Python 3.11 and a C++ compiler)
+fate: $(FATE)/.installed ## make FATE's own environment in .fate, for engine fate (1.6 GB; needs Python 3.11 and a C++ compiler)
 
 # Made aside and put in place whole: half an environment is none.
 $(FATE)/.installed: $(FATE_PACKAGES)
@@ -73,6 +73,8 @@ $(FATE)/.installed: $(FATE_PACKAGES)
 	@$(FATE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $$(grep -E '^setuptools==' $(FATE_PACKAGES)) wheel
 	@$(FATE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --use-pep517 \
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --requirement $(FATE_PACKAGES)
+	@# FATE starts dozens of processes a job; each would compile what it imports where Python may not write.
+	@$(FATE)/bin/python -m compileall -q -j 0 -x torch/testing $(FATE)/lib
 	@$(FATE)/bin/python -c 'import torch, sys; torch.version.cuda and sys.exit("error: pip took a CUDA build of PyTorch, which does not start without 5 GB of CUDA; name an index of CPU builds: make fate TORCH_INDEX=https://...")'
 	@touch $@
 

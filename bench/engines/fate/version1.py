@@ -30,7 +30,7 @@ _TEMPLATES = jinja2.Environment(  # noqa: S701 - JSON, not HTML: every value goe
     loader=jinja2.FileSystemLoader(Path(__file__).resolve().parents[3] / "templates" / "fate1"),
     undefined=jinja2.StrictUndefined,
 )
-PRIVACIES = ("plain", "paillier_host")
+PRIVACIES = ("masked", "paillier_host")
 _SMALLEST_BATCH = 10
 
 EXAMPLES = """\
@@ -147,7 +147,7 @@ def _check(training: Training, version: str, paillier: Paillier | None) -> None:
     if paillier is None:
         return
     if rest.number(version) >= TORCH_SINCE:
-        raise UserError(f"privacy: FATE {version} has no Paillier mode in HomoLR (1.8 and 1.9 have); choose plain")
+        raise UserError(f"privacy: FATE {version} has no Paillier mode in HomoLR (1.8 and 1.9 have); choose masked")
     if training.optimiser != "sgd":
         raise UserError(f"training.optimiser: FATE's Paillier mode knows sgd only, not {training.optimiser}")
     if paillier.key_length < 1024 or paillier.re_encrypt_batches < 1:
@@ -479,7 +479,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, default=usual.epochs, metavar="N", help="at most; default: %(default)s")
     add("--batch-size", type=int, metavar="N", help="rows of a mini-batch; default: all")
     add("--tolerance", type=float, default=0.0, metavar="T", help="stop when the loss changes by less; default: do not")
-    add("--privacy", default="plain", choices=PRIVACIES, help="secure aggregation, or the Paillier mode of 1.8 and 1.9")
+    add("--privacy", default="masked", choices=PRIVACIES, help="secure aggregation, or Paillier's mode of 1.8 and 1.9")
     add("--key-length", type=int, default=paillier.key_length, metavar="BITS", help="Paillier's; default: %(default)s")
     add("--re-encrypt-batches", type=int, default=paillier.re_encrypt_batches, metavar="N", help="default: %(default)s")
     add("--time-limit", type=_positive, default=3600.0, metavar="S", help="seconds for the job; default: %(default)g")
