@@ -143,9 +143,10 @@ with sqlite3.connect("{VOLUME}/fate_flow_sqlite.db", timeout=30) as database:
 
 
 def all_is_free(party: str) -> bool:
-    """Whether no process of a job runs at a party, and all its cores are free again."""
+    """Whether nothing of a job runs at a party but what tidies up after it, and all cores are free again."""
     whole, free = run_python(party, CORES).split()
-    return whole == free and not any(" component " in line for line in processes(party).splitlines())
+    working = ("component execute", "component entrypoint")
+    return whole == free and not any(words in line for words in working for line in processes(party).splitlines())
 
 
 def record(run: Path) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def second(out: Path, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     place = tmp_path_factory.mktemp("packets")
     messages: list[dict[str, Any]] = []
     with packets_recorded(place), messages_recorded(messages), slow_lines():
-        run = play("-vvv", "--diff", *measuring(out / "second"))
+        run = play("-vvv", "--diff", *measuring(out / "second"), timeout=1500)
     packets = {path.name: path.read_bytes() for path in (place / "capture").iterdir()}
     return Recorded(run, packets, messages, only_run(out / "second"))
 
