@@ -79,6 +79,7 @@ class Job:
     tasks: list[dict[str, Any]] = field(default_factory=list)
     answered: float = field(default_factory=time.monotonic)  # when FATE Flow last did
     epoch: int = 0
+    trained: bool = False
 
     @property
     def name(self) -> str:
@@ -647,10 +648,14 @@ def progress(job: Job) -> str:
     """Say how far the job is."""
     for path in (job.folder / "events").glob("*.jsonl"):
         with suppress(OSError, ValueError):
-            job.epoch = max(job.epoch, *(event.get("epoch", 0) for event in map(json.loads, tail(path))))
+            for event in map(json.loads, tail(path)):
+                job.epoch = max(job.epoch, event.get("epoch", 0))
+                job.trained = job.trained or event["e"] == "trained"
     running = [task["task_name"] for task in job.tasks if task["party_status"] == "running"]
     if time.monotonic() - job.answered > 2 * LOOK_SECONDS:
         return f"FATE Flow has been silent for {time.monotonic() - job.answered:.0f} s"
+    if TRAINER in running and job.trained:
+        return "all epochs are done; HomoLR predicts the training rows"
     if TRAINER in running and job.epoch:
         return f"epoch {job.epoch} of {job.order['training']['epochs']}"
     return f"running {running[0]}" if running else "waiting for the other parties"
