@@ -15,7 +15,7 @@ from types import ModuleType
 
 import psutil
 import pytest
-from ansible_helpers import ROOT, load
+from ansible_helpers import ROOT, load, local_parties, run_play, write_inventory
 from helpers import wait_for
 
 PARTY = ROOT / "bench" / "engines" / "fate" / "party"
@@ -28,6 +28,31 @@ def watch() -> Iterator[ModuleType]:
     sys.path.insert(0, str(ROOT / "bench" / "measure"))
     yield load(PARTY / "watch.py")
     sys.path.remove(str(ROOT / "bench" / "measure"))
+
+
+BOOKS = [ROOT / "playbooks" / "bench.yml", ROOT / "playbooks" / "collect.yml"]
+
+
+@pytest.mark.parametrize(
+    ("stack", "options", "words"),
+    [("kubefate", (), "measures parties of stack slim"), ("slim", ("--check",), "no report yet")],
+)
+def test_nothing_is_measured_at_other_parties_or_in_check_mode(
+    tmp_path: Path, stack: str, options: tuple[str, ...], words: str
+) -> None:
+    inventory = write_inventory(tmp_path, local_parties())
+    more = ("-e", f"party_stack={stack}", "-e", "ansible_become=false", "-e", f"bench_out={tmp_path / 'out'}")
+    run = run_play(BOOKS, inventory, *options, *more, home=tmp_path)
+    assert run.code == 0 and run.total("changed") == 0
+    assert words in run.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_suite_is_told_in_one_line_before_anything_is_done(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path, local_parties())
+    run = run_play(BOOKS, inventory, "-e", "ansible_become=false", "-e", "bench_suite=wrong", home=tmp_path)
+    assert run.code != 0
+    assert len(run.lines) == 1 and "wrong" in run.lines[0] and run.lines[0].startswith("error: ")
 
 
 def sampled(folder: Path, *command: str) -> tuple[int, list[dict[str, object]], str]:
