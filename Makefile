@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 # FATE's own environment: its pins do not go together with the kit's. FATE's packages are listed for this Python.
 FATE := .fate
-FATE_PYTHON ?= python3.11
+FATE_PYTHON ?= $(shell command -v python3.11 || echo python3)
 FATE_PACKAGES := roles/image/files/requirements.txt
 # Where PyTorch's build for the CPU is; empty where pip's own configuration knows of it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
