@@ -96,6 +96,7 @@ test-cluster: $(VENV)/.dev ## from bare nodes to a federation, its failures, and
 perf: $(VENV)/.dev ## measure the kit's own speed; prints ratios measured in one run
 	@$(BIN)/python tests/perf/engines.py
 	@$(BIN)/python tests/perf/data.py
+	@$(BIN)/python tests/perf/fate.py
 
 wire: $(VENV)/.dev ## generate the code of the parties' messages again, after a change of wire.proto
 	$(BIN)/python -m grpc_tools.protoc -I bench/engines/federated --python_out=bench/engines/federated \

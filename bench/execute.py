@@ -33,7 +33,7 @@ from bench.score import score
 from bench.suite import Case, Suite
 
 _ROOT = Path(__file__).resolve().parent.parent
-_HOSTS = "cases on the hosts are run by: ansible-playbook site.yml --tags bench,collect"
+_HOSTS = "cases between hosts belong to runs that are begun by: ansible-playbook site.yml --tags bench,collect"
 
 
 @dataclass
@@ -102,7 +102,8 @@ def resume(folder: Path) -> int:
     with _workspace() as work:
         session = _reopen(folder, run, checked, work)
         for entry in unfinished:
-            entry["status"], entry["error"] = "pending", None
+            if engines.ENGINES[entry["engine"]].network != "hosts":
+                entry["status"], entry["error"] = "pending", None
         results.keep_finished(folder, {entry["id"]: entry["repeats_done"] for entry in run["cases"]})
         return _execute(session)
 
@@ -274,12 +275,18 @@ def _execute(session: _Session) -> int:
                 _prepare(session, repeat)
             for case in _pending(session, repeat):
                 _run_repeat(session, case, repeat, engines.ENGINES[case.engine].train)
-        run["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
+        _note_end(run)
     finally:
         run["environment"]["load_after"] = environment.load_average()
         results.save(session.folder, run)
         _close(session)
     return 1 if any(entry["status"] == "failed" for entry in run["cases"]) else 0
+
+
+def _note_end(run: dict[str, Any]) -> None:
+    """Note when the run was finished, unless something is still to be done."""
+    if not any(entry["status"] == "pending" for entry in run["cases"]):
+        run["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _pending(session: _Session, repeat: int) -> list[Case]:
@@ -373,8 +380,7 @@ def collect_hosts(folder: Path, repeat: int, orders: Path) -> list[str]:
         session.run["finished"] = None
         for case in cases:
             _run_repeat(session, case, repeat, partial(hosts.collect, orders=orders / case.id))
-        if not any(entry["status"] == "pending" for entry in session.run["cases"]):
-            session.run["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
+        _note_end(session.run)
         results.save(session.folder, session.run)
         _close(session)
         return [

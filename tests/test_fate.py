@@ -16,7 +16,7 @@ import psutil
 import pytest
 from helpers import dataset, only_run, started, wait_for, write_csv, write_suite
 
-from bench import engines
+from bench import engines, execute
 from bench.data import split
 from bench.data.prepare import Balance, prepare
 from bench.engines import Job, fate
@@ -57,6 +57,38 @@ def test_without_its_environment_the_engine_says_how_to_make_it(
     assert [case["status"] for case in run["cases"]] == ["ok", "skipped"]
     assert "make fate" in run["cases"][1]["error"]
     assert "make fate" in (only_run(tmp_path / "out") / "report.html").read_text()
+
+
+def test_jobs_between_hosts_need_no_environment_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(fate, "PYTHON", tmp_path / "python")
+    assert engines.ENGINES["fate"].missing()
+    assert engines.ENGINES["fate_hosts"].missing() is None
+
+
+def test_cases_between_hosts_are_left_to_those_who_run_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keep_signals: None
+) -> None:
+    from bench.run import main
+
+    cases = [{"id": "alone", "engine": "centralised"}, _fate_case(id="hosts", engine="fate_hosts")]
+    suite = write_suite(tmp_path / "s.yml", cases)
+    assert main(["--suite", str(suite), "--out", str(tmp_path / "out")]) == 0
+    folder = only_run(tmp_path / "out")
+    run = json.loads((folder / "run.json").read_text())
+    assert [case["status"] for case in run["cases"]] == ["ok", "pending"] and run["finished"] is None
+    assert "site.yml" in capsys.readouterr().out
+    # What the hosts bring is collected: here only the word of a watch, that its party failed.
+    said = execute.order_hosts(folder, 1, tmp_path / "orders")
+    assert said["cases"] == {"hosts": ["9999", "9998", "10000"]}
+    verdict = {"status": "stopped", "fault": "party 9998 (host): RabbitMQ has ended", "own": True}
+    (tmp_path / "orders" / "hosts" / "9998" / "verdict.json").write_text(json.dumps(verdict))
+    assert execute.collect_hosts(folder, 1, tmp_path / "orders") == [
+        "hosts: repeat 1: party 9998 (host): RabbitMQ has ended"
+    ]
+    # A failure between hosts is no work for this machine, and stays.
+    assert main(["--resume", str(folder)]) == 0
+    run = json.loads((folder / "run.json").read_text())
+    assert "RabbitMQ has ended" in run["cases"][1]["error"] and run["finished"]
 
 
 def _fate_case(**settings: Any) -> dict[str, Any]:

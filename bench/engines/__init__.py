@@ -100,6 +100,8 @@ class Engine:
 
     def missing(self) -> str | None:
         """Say what this machine lacks for the engine and what to do about it; None if nothing."""
+        if self.network == "hosts":
+            return None
         ask = getattr(import_module(self.module), "missing", None)
         return ask() if ask else None
 

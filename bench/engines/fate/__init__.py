@@ -8,6 +8,7 @@ are the scripts in ``party/``; this side writes what they need (order.py), start
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ def _flow(folder: Path) -> Iterator[str]:
     """Give the address of a FATE Flow that ends, with all that it started, when the block does or this program dies."""
     process = subprocess.Popen(
         [str(PYTHON), str(folder / "flow.py"), str(folder)],
+        env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=(folder / "flow.log").open("ab"),
@@ -86,10 +88,16 @@ def _flow(folder: Path) -> Iterator[str]:
         process.stdout.close()
 
 
+def _environment() -> dict[str, str]:
+    """Return the environment for FATE's programs: what they say to each other on this machine goes through no proxy."""
+    return {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
 def _step(folder: Path, command: str) -> None:
     """Run a step of the job; raises CaseError with its last line on standard error when it fails."""
     done = subprocess.run(
         [str(PYTHON), str(folder / "job.py"), command, str(folder)],
+        env=_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -105,7 +113,13 @@ def _watch(job: Job, folder: Path) -> None:
     with (
         (folder / "watch.log").open("w") as log,
         subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            argv,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
         ) as process,
     ):
         assert process.stdout

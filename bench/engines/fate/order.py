@@ -66,7 +66,7 @@ def write(job: Job, name: str, local: list[str], folder: Path, scale: Scaling, f
         "hosts": [shard.party for shard in job.prepared.shards if shard.role == "host"],
         "arbiter": ARBITER,
         "local": local,
-        "table": {"namespace": "bench", "name": name},
+        "table": {"namespace": "federated-bench", "name": name},
         "data": {shard.party: f"{shard.party}.csv" for shard in mine},
         "features": len(job.features),
         "training": {

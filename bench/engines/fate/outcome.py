@@ -109,6 +109,8 @@ def _common_model(job: Job, fetched: list[dict[str, Any]]) -> Array:
         if len(weights) != len(job.features) + 1:
             columns, features = len(weights) - 1, len(job.features)
             raise CaseError(f"party {shard.party} ({shard.role}) trained {columns} columns, not {features} features")
+        if not np.isfinite(weights).all():
+            raise CaseError(f"party {shard.party} ({shard.role}): training diverged; lower learning_rate")
         first = weights if first is None else first
         if not np.array_equal(first, weights):
             raise CaseError(f"party {shard.party} ({shard.role}) ended with another model than the other parties")

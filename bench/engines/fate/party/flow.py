@@ -7,6 +7,7 @@ started ends with it, when this program's standard input is closed: also when wh
 
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import shutil
@@ -73,7 +74,7 @@ def wait_for(server: subprocess.Popen[bytes], address: str, log: Path) -> str | 
         if server.poll() is not None:
             lines = log.read_text(errors="replace").strip().splitlines()
             return f"FATE Flow ended with status {server.returncode}: {lines[-1] if lines else 'it wrote nothing'}"
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             answer = urllib.request.urlopen(f"http://{address}/v2/server/fateflow", timeout=5)
             if json.loads(answer.read()).get("code") == 0:
                 return None

@@ -11,6 +11,7 @@ far the job is. The exit status is 0 only after success.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -188,15 +189,15 @@ def call(address: str, path: str, body: Any = None, timeout: float = 10.0, to: s
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
             return dict(json.load(answer))
-    except ValueError as error:
+    except (ValueError, TypeError, http.client.HTTPException) as error:
         raise OSError(f"an answer that is not JSON: {error}") from error
 
 
-def ask(job: Job) -> None:
+def ask(job: Job, timeout: float = 10.0) -> None:
     """Bring what is known of the job up to date, if FATE Flow answers."""
     with suppress(OSError):
-        parties = call(job.order["flow"], f"/job/query?job_id={job.id}").get("data")
-        tasks = call(job.order["flow"], f"/job/task/query?job_id={job.id}").get("data")
+        parties = call(job.order["flow"], f"/job/query?job_id={job.id}", timeout=timeout).get("data")
+        tasks = call(job.order["flow"], f"/job/task/query?job_id={job.id}", timeout=timeout).get("data")
         # A FATE Flow that has just started again answers before it knows its jobs.
         if parties and tasks:
             job.parties, job.tasks, job.answered = parties, tasks, time.monotonic()
@@ -372,7 +373,8 @@ class Workers:
     def died(self) -> Fault | None:
         """Find a process that ended without a result while FATE Flow still calls its task running."""
         for worker in self.seen.values():
-            if worker.gone and time.monotonic() - worker.gone > DEAD_SECONDS:
+            # By what FATE Flow has said since: while it is being started again, it calls running what has ended well.
+            if worker.gone and self.job.answered - worker.gone > DEAD_SECONDS:
                 return self._fault(worker, f"died{worker.signal}")
         return None
 
@@ -580,7 +582,7 @@ def stop(job: Job) -> None:
     if running_here(job):
         for party in job.order["local"]:
             for part in parts(job, party):
-                quietly(partial(call, flow, STOP, part), [])
+                quietly(partial(call, flow, STOP, part, timeout=3), [])
     end_processes(job)
     asking.join(max(0.0, deadline + STOP_SECONDS - time.monotonic()))
     if not told:
@@ -596,7 +598,7 @@ def stop(job: Job) -> None:
 def running_here(job: Job) -> bool:
     """Tell whether FATE Flow here says that the job has not ended, or says nothing."""
     job.parties = []
-    ask(job)
+    ask(job, timeout=2)  # one that hangs must not keep the rest from being stopped
     return any(here["status"] not in ENDED for here in job.parties) or not job.parties
 
 
