@@ -254,6 +254,7 @@ def test_bytes_are_those_that_rabbitmq_counts(second: Recorded) -> None:
         assert mine["bytes_received"].sum() == pytest.approx(received, rel=0.05)
 
 
+@pytest.mark.long
 def test_check_mode_finds_nothing_to_change() -> None:
     run = play("--check", "--diff")
     assert run.code == 0 and run.total("ok") > 0
@@ -411,7 +412,10 @@ FAULTS: dict[str, tuple[Callable[[], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# A worker that is stopped is also seen in tests/test_role_bench.py, without a federation.
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[pytest.mark.long] if fault == "worker stopped" else []) for fault in FAULTS]
+)
 def test_a_fault_in_mid_job_stops_the_job_everywhere_within_a_minute(long_job: dict[str, Path], fault: str) -> None:
     """That each job gets as far as HomoLR at all parties shows that the one before has left them usable."""
     cause, words = FAULTS[fault]
