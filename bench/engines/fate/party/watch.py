@@ -40,7 +40,7 @@ SERVICE = Path("/etc/fate/service_conf.yaml")
 
 LOOK_SECONDS = 1.0
 # Enough for jobs of minutes: at 5 it costs 2.4 % of a core, as FATE has many and large processes.
-SAMPLES_A_SECOND = 2.0
+SAMPLES_A_SECOND = 1.0
 SAY_SECONDS = 5.0
 # How long something may be so until it is a fault. FATE Flow is started again when it ends, which takes some 11 s.
 FLOW_SECONDS = 28.0
