@@ -89,7 +89,7 @@ testbed: ## start three bare nodes in containers on this machine, for inventory/
 testbed-down: ## take the nodes away again
 	@tests/testbed/testbed.sh down
 
-test-cluster: $(VENV)/.dev ## from bare nodes to a federation, its failures, and back (root, a Docker engine, 15 minutes)
+test-cluster: $(VENV)/.dev ## from bare nodes to a federation, its failures, and back (root, a Docker engine, half an hour)
 	@$(BIN)/ansible-playbook playbooks/image.yml
 	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 

@@ -20,6 +20,7 @@ from bench.model.logistic import Array
 # Names of the job's tasks, as party/job.py gives them.
 _READER, _TRAINER, _EVALUATION = "reader_0", "lr_0", "eval_0"
 _MOMENTS = {"process": "began", "epoch": "first epoch", "trained": "trained", "ended": "ended"}
+_LOGS = ("flow.log", "watch.log", "std.log", "ERROR", "fate-flow.log", "fate-rabbitmq.log", "fate-router.log")
 _LOG_LINES = 200
 
 
@@ -193,6 +194,6 @@ def gather_logs(folder: Path, log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as together:
         for path in sorted(folder.rglob("*")):
-            if path.name in ("flow.log", "watch.log", "std.log", "ERROR") and path.is_file():
+            if path.name in _LOGS and path.is_file():
                 lines = path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
                 together.writelines(f"{line}\n" for line in [f"--- {path.relative_to(folder)}", *lines] if lines)
