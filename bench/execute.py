@@ -92,7 +92,7 @@ def resume(folder: Path) -> int:
     checked = suite.check(run["plan"])
     _skip_or_not(run)
     unfinished = [entry for entry in run["cases"] if entry["status"] in ("pending", "failed")]
-    if not any(engines.ENGINES[entry["engine"]].network != "hosts" for entry in unfinished):
+    if not any(entry["network"] != "hosts" for entry in unfinished):
         from bench import report
 
         # Written again: the run may have been killed between its last case and its report.
@@ -102,7 +102,7 @@ def resume(folder: Path) -> int:
     with _workspace() as work:
         session = _reopen(folder, run, checked, work)
         for entry in unfinished:
-            if engines.ENGINES[entry["engine"]].network != "hosts":
+            if entry["network"] != "hosts":
                 entry["status"], entry["error"] = "pending", None
         results.keep_finished(folder, {entry["id"]: entry["repeats_done"] for entry in run["cases"]})
         return _execute(session)
@@ -297,12 +297,13 @@ def _pending(session: _Session, repeat: int) -> list[Case]:
     cases = session.suite.cases
     shift = (repeat - 1) % len(cases)
     return [
-        case
-        for case in [*cases[shift:], *cases[:shift]]
-        if case.network != "hosts"
-        and session.record(case)["status"] == "pending"
-        and repeat not in session.record(case)["repeats_done"]
+        case for case in [*cases[shift:], *cases[:shift]] if case.network != "hosts" and _is_due(session, case, repeat)
     ]
+
+
+def _is_due(session: _Session, case: Case, repeat: int) -> bool:
+    record = session.record(case)
+    return record["status"] == "pending" and repeat not in record["repeats_done"]
 
 
 def _close(session: _Session) -> None:
@@ -312,7 +313,7 @@ def _close(session: _Session) -> None:
     page = report.render(session.folder)
     print(_table(session.run))
     unfinished = [entry for entry in session.run["cases"] if entry["status"] in ("failed", "pending")]
-    if any(engines.ENGINES[entry["engine"]].network != "hosts" for entry in unfinished):
+    if any(entry["network"] != "hosts" for entry in unfinished):
         print(f"finish the rest with: python -m bench.run --resume {shlex.quote(str(session.folder))}")
     elif unfinished:
         print(_HOSTS)
@@ -397,13 +398,7 @@ def _hosts_session(folder: Path, repeat: int) -> Iterator[tuple[_Session, list[C
     checked = suite.check(run["plan"])
     with _workspace() as work:
         session = _reopen(folder, run, checked, work)
-        cases = [
-            case
-            for case in checked.cases
-            if case.network == "hosts"
-            and session.record(case)["status"] == "pending"
-            and repeat not in session.record(case)["repeats_done"]
-        ]
+        cases = [case for case in checked.cases if case.network == "hosts" and _is_due(session, case, repeat)]
         if cases:
             _prepare(session, repeat)
         yield session, [case for case in cases if session.record(case)["status"] == "pending"]

@@ -266,11 +266,15 @@ def fate_processes(runner: int) -> list[str]:
     return found
 
 
+def _small_suite(folder: Path) -> Path:
+    """One case of FATE on 2,000 rows."""
+    write_csv(folder / "table.csv", rows=2000)
+    return write_suite(folder / "s.yml", [_fate_case()], time_limit=900)
+
+
 @needs_fate
 def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: Path) -> None:
-    write_csv(tmp_path / "table.csv", rows=2000)
-    suite = write_suite(tmp_path / "s.yml", [_fate_case()], time_limit=900)
-    with started("--suite", suite, "--out", tmp_path / "out") as process:
+    with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
         wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), 120, "rows are being uploaded")
         (server,) = (words for words in fate_processes(process.pid) if "fate_flow_server.py" in words)
         os.kill(int(server.split()[0]), signal.SIGKILL)
@@ -284,9 +288,7 @@ def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: 
 
 @needs_fate
 def test_ctrl_c_ends_fate_too(tmp_path: Path) -> None:
-    write_csv(tmp_path / "table.csv", rows=2000)
-    suite = write_suite(tmp_path / "s.yml", [_fate_case()], time_limit=900)
-    with started("--suite", suite, "--out", tmp_path / "out") as process:
+    with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
         wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), 120, "FATE Flow starts")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

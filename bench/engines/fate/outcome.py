@@ -104,17 +104,18 @@ def _common_model(job: Job, fetched: list[dict[str, Any]]) -> Array:
     found = {party: np.array(weights) for left in fetched for party, weights in left.get("models", {}).items()}
     first: Array | None = None
     for shard in job.prepared.shards:
+        who = f"party {shard.party} ({shard.role})"
         if shard.party not in found:
-            raise CaseError(f"party {shard.party} ({shard.role}) left no model")
+            raise CaseError(f"{who} left no model")
         weights = found[shard.party]
         if len(weights) != len(job.features) + 1:
             columns, features = len(weights) - 1, len(job.features)
-            raise CaseError(f"party {shard.party} ({shard.role}) trained {columns} columns, not {features} features")
+            raise CaseError(f"{who} trained {columns} columns, not {features} features")
         if not np.isfinite(weights).all():
-            raise CaseError(f"party {shard.party} ({shard.role}): training diverged; lower learning_rate")
+            raise CaseError(f"{who}: training diverged; lower learning_rate")
         first = weights if first is None else first
         if not np.array_equal(first, weights):
-            raise CaseError(f"party {shard.party} ({shard.role}) ended with another model than the other parties")
+            raise CaseError(f"{who} ended with another model than the other parties")
     assert first is not None
     return first
 

@@ -5,7 +5,7 @@ failure the one line on standard error says what is wrong, and the exit status i
 
     upload   bring the rows of this FATE Flow's parties into tables             -> upload.json
     submit   start the job: Reader -> HomoLR -> Evaluation (at the guest)       -> submitted.json
-    fetch    read the trained model, the tasks' times and FATE's own scores     -> fetched.json
+    fetch    read the trained model and the tasks' times                        -> fetched.json
 """
 
 import json
@@ -95,15 +95,13 @@ def table_name(order: dict[str, Any], party: str) -> str:
 
 
 def submit(client: FlowClient, order: dict[str, Any], _: Path) -> dict[str, Any]:
-    """Start the job and return its id, its model's, and when it was submitted (time.perf_counter)."""
+    """Start the job and return its id."""
     import yaml
 
-    submitted = time.perf_counter()
     # In FATE's description of a job, unlike in what fate-client sends, the default is left out.
     dag_schema = yaml.safe_load(pipeline(order).get_dag())
     reply = answered("submitting the job", client.job.submit(dag_schema=dag_schema))
-    model = {key: reply["data"][key] for key in ("model_id", "model_version")}
-    return {"job_id": reply["job_id"], **model, "submitted": submitted}
+    return {"job_id": reply["job_id"]}
 
 
 def pipeline(order: dict[str, Any]) -> Any:
