@@ -186,7 +186,9 @@ def _finished(worker: Worker) -> Finished:
     if left is None:
         raise CaseError(f"{worker.name} ended without a result: {_last_line(worker.folder / 'log.txt')}")
     recorder = Recorder(
-        spans=[Span(**span) for span in left["spans"]], epochs=[Epoch(**epoch) for epoch in left["epochs"]]
+        spans=[Span(**span) for span in left["spans"]],
+        epochs=[Epoch(**epoch) for epoch in left["epochs"]],
+        counts={(epoch, operation): n for epoch, operation, n in left["counts"]},
     )
     return Finished(left["result"], recorder, left["peak_rss"], left["uss"])
 
@@ -227,6 +229,7 @@ def work(main: Callable[[dict[str, Any], Path, Recorder], dict[str, Any]]) -> No
         "result": result,
         "spans": [asdict(span) for span in recorder.spans],
         "epochs": [asdict(epoch) for epoch in recorder.epochs],
+        "counts": [[epoch, operation, n] for (epoch, operation), n in recorder.counts.items()],
         "peak_rss": peak_rss(),
         "uss": psutil.Process().memory_full_info().uss,
     }

@@ -52,11 +52,15 @@ class Epoch:
 
 @dataclass
 class Recorder:
-    """Collects the spans of this process. ``enabled=False`` measures epochs only (what measuring itself costs)."""
+    """Collects the spans of this process. ``enabled=False`` measures epochs only (what measuring itself costs).
+
+    ``counts``: {(epoch, operation): how often it was done}, for the operations that a protection is made of.
+    """
 
     enabled: bool = True
     spans: list[Span] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
+    counts: dict[tuple[int, str], float] = field(default_factory=dict)
     epoch: int = 0
     _start: float = 0.0
     _cpu: float = 0.0
@@ -69,6 +73,12 @@ class Recorder:
         """Record a span that was timed elsewhere."""
         if self.enabled:
             self.spans.append(Span(self.epoch, phase, start, seconds, **more))
+
+    def count(self, operation: str, n: float = 1) -> None:
+        """Note that ``operation`` was done ``n`` times in the current epoch."""
+        if self.enabled:
+            key = (self.epoch, operation)
+            self.counts[key] = self.counts.get(key, 0.0) + n
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the clock of an epoch; spans from here on belong to it."""
