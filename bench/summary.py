@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -70,12 +70,30 @@ def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | Non
             totals[row["phase"]] = totals.get(row["phase"], 0.0) + row["seconds"]
     wall = sum(epoch.seconds for epoch in middle.values())
     passes = len(middle) * local_epochs
+    operations = _operations(party, middle.keys(), passes)
     return {
         "epoch_seconds": wall / passes,
         "cpu_seconds": sum(epoch.cpu_seconds for epoch in middle.values()) / passes,
         "attributed_share": 1.0 - totals["unattributed"] / wall,
         "phases": {phase: totals[phase] / passes for phase in PHASES if phase in totals},
         "rows": party.rows,
+        **({"operations": operations} if operations else {}),
+    }
+
+
+def _operations(party: PartyTrace, epochs: Collection[int], passes: int) -> Tree:
+    """Return how often each operation of a protection was done a pass, over ``epochs``, and its CPU seconds each.
+
+    The seconds are None where nobody measured that operation by itself.
+    """
+    seconds: dict[str, float] = getattr(party, "operations", {})
+    counts: dict[str, float] = dict.fromkeys(seconds, 0.0)
+    for (epoch, operation), times in party.recorder.counts.items():
+        if epoch in epochs:
+            counts[operation] = counts.get(operation, 0.0) + times
+    return {
+        operation: {"count": times / passes, "seconds": seconds.get(operation)}
+        for operation, times in counts.items()
     }
 
 
