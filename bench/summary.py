@@ -92,8 +92,7 @@ def _operations(party: PartyTrace, epochs: Collection[int], passes: int) -> Tree
         if epoch in epochs:
             counts[operation] = counts.get(operation, 0.0) + times
     return {
-        operation: {"count": times / passes, "seconds": seconds.get(operation)}
-        for operation, times in counts.items()
+        operation: {"count": times / passes, "seconds": seconds.get(operation)} for operation, times in counts.items()
     }
 
 
