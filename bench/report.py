@@ -9,64 +9,26 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
 
-from bench import charts, command, compare, figures, findings, results
+from bench import charts, command, figures, findings, page, results
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
 from bench.measure.trace import PHASES
+from bench.page import Cell, Plot, Table
 
-# Unlike what was not measured: nothing was there to measure.
-NONE = "none"
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
-
-
-# Cases further apart than this do not fit one scale: the shorter bars could not be read.
-LARGEST_RATIO = 20
 
 # Points on all curves over time together (about ten bytes each), and rows of a table of losses.
 CURVE_POINTS = 60_000
 LOSS_ROWS = 40
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table cell: ``text``, the ``spread`` in small print under it, and the exact ``value`` where it is a figure."""
-
-    text: str
-    spread: str = ""
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as the template prints it.
-
-    The first cell of a row is its heading; a row of one cell is a heading over the rows that follow. ``words``
-    names the columns that hold text and not figures.
-    """
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    words: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawn plot with what stands under it."""
-
-    drawing: Markup
-    caption: str
 
 
 def render(run: Path) -> Path:
@@ -87,7 +49,7 @@ def render(run: Path) -> Path:
         raise UserError(
             f"{TEMPLATES / 'report.html.j2'}: not found; run from a complete checkout of the kit"
         ) from error
-    page = template.render(
+    html = template.render(
         _contents(
             results.load(run),
             results.read_csv(run, "scores.csv"),
@@ -96,7 +58,7 @@ def render(run: Path) -> Path:
         run_folder=shlex.quote(str(_near(run))),
     )
     path = Path(run) / "report.html"
-    results.write_text(path, page)
+    results.write_text(path, html)
     return path
 
 
@@ -136,47 +98,6 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
 # Words and cells
 
 
-def _count(value: float | None) -> Cell:
-    """Return a cell with a whole number."""
-    return Cell(figures.NOT_MEASURED) if value is None else Cell(figures.count(value), "", value)
-
-
-def _by_case(rows: Iterable[tuple[Case, list[Cell]]]) -> list[list[Cell]]:
-    """Put the name of the case over its rows."""
-    body: list[list[Cell]] = []
-    last = None
-    for case, cells in rows:
-        if case is not last:
-            body.append([Cell(label_of(case))])
-            last = case
-        body.append(cells)
-    return body
-
-
-def _text(value: object) -> Cell:
-    """Return a cell of text; None is what was not measured."""
-    return Cell(figures.NOT_MEASURED if value is None else str(value))
-
-
-def _figure(summary: Any, write: Write, absent: str = figures.NOT_MEASURED) -> Cell:
-    """Return a cell with the median of a summary and its spread, or with ``absent``."""
-    found = measured(summary)
-    if found is None:
-        return Cell(absent)
-    return Cell(write(found["median"]), findings.spread_of(found, write), found["median"])
-
-
-def _absent(case: Case) -> str:
-    """Say why a case has no figure: there is nothing (no network, a solver without epochs), or nobody measured it."""
-    return NONE if case.get("network") == "none" or _without_epochs(case) else figures.NOT_MEASURED
-
-
-def _without_epochs(case: Case) -> bool:
-    """Say whether the case trained with a solver that knows no epochs."""
-    run = case.get("epochs_run") or []
-    return bool(run) and all(epochs is None for epochs in run)
-
-
 def _with(run: Run, part: str) -> list[Case]:
     """Return the cases that have something under ``part``."""
     return [case for case in run["cases"] if case.get(part)]
@@ -186,19 +107,19 @@ def _glance(run: Run) -> Table:
     """All finished cases in one table: time against centralised, its parts, bytes and AUC."""
     cases = [case for case in run["cases"] if figures.finished(case)]
     all_parts = [(case, *findings.anatomy(case)) for case in cases]
-    write, unit = _time_writer(
+    write, unit = page.time_writer(
         summary for case, _, parts in all_parts for summary in (dig(case, "time", "epoch_seconds"), *parts.values())
     )
-    write_bytes, bytes_unit = _byte_writer(dig(case, "bytes", "epoch_sent") for case in cases)
+    write_bytes, bytes_unit = page.byte_writer(dig(case, "bytes", "epoch_sent") for case in cases)
     rows = [
         [
             Cell(label_of(case)),
-            _figure(dig(case, "time", "epoch_seconds"), write, _absent(case)),
-            _ratio_cell(case, run["cases"]),
-            _figure(parts.get("computing"), write, _absent(case)),
-            *(_figure(parts.get(name), write, _absent(case)) for name in ("communicating", "waiting")),
-            _figure(dig(case, "bytes", "epoch_sent"), write_bytes, _absent(case)),
-            _figure(dig(case, "metrics", "auc"), figures.score)
+            page.figure(dig(case, "time", "epoch_seconds"), write, page.absent(case)),
+            page.ratio(case, findings.baseline(case, run["cases"])),
+            page.figure(parts.get("computing"), write, page.absent(case)),
+            *(page.figure(parts.get(name), write, page.absent(case)) for name in ("communicating", "waiting")),
+            page.figure(dig(case, "bytes", "epoch_sent"), write_bytes, page.absent(case)),
+            page.figure(dig(case, "metrics", "auc"), figures.score)
             if case.get("metrics") or not case.get("models")
             else Cell("one a party, below"),
         ]
@@ -221,25 +142,6 @@ def _glance(run: Run) -> Table:
         "the medians."
     )
     return Table(caption, columns, rows)
-
-
-def _ratio_cell(case: Case, cases: Sequence[Case]) -> Cell:
-    """Write how many times as long an epoch is as the centralised one's."""
-    base = findings.baseline(case, cases)
-    if base is case:
-        return Cell("the measure")
-    if case.get("engine") == "local":
-        return Cell("own rows only")
-    ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
-    pairs = figures.in_pairs(base, theirs, case, ours) if base else None
-    if pairs is None:
-        return Cell(_absent(case))
-    relation = compare.relate(*pairs, "s", paired=True)
-    if relation.estimate is None or relation.low is None or relation.high is None:
-        return Cell("cannot tell", "fewer than 3 repeats" if relation.verdict == compare.TOO_FEW else relation.verdict)
-    verdict = "no difference beyond the spread; " if relation.verdict == compare.NO_DIFFERENCE else ""
-    interval = f"{figures.number(relation.low)}{figures.TO}{figures.number(relation.high)}"
-    return Cell(figures.number(relation.estimate), verdict + interval, relation.estimate)
 
 
 def _trust(run: Run) -> Table:
@@ -283,7 +185,7 @@ def _loads(loads: Any) -> str | None:
 
 def _facts(caption: str, facts: Mapping[str, object]) -> Table:
     """Return a table of two columns."""
-    return Table(caption, ("", ""), [[Cell(name), _text(value)] for name, value in facts.items()])
+    return Table(caption, ("", ""), [[Cell(name), page.text(value)] for name, value in facts.items()])
 
 
 # Accuracy
@@ -326,7 +228,7 @@ def _accuracy(run: Run, scores: pd.DataFrame) -> list[Table]:
 
 
 def _score_table(caption: str, headings: Mapping[str, str], rows: Sequence[tuple[str, Any]], write: Write) -> Table:
-    body = [[Cell(label), *(_figure(metrics.get(key), write) for key in headings)] for label, metrics in rows]
+    body = [[Cell(label), *(page.figure(metrics.get(key), write) for key in headings)] for label, metrics in rows]
     return Table(caption, ("Model", *headings.values()), body)
 
 
@@ -345,18 +247,6 @@ def _class_names(run: Run) -> tuple[str, str]:
 # Time, bytes, resources
 
 
-def _time_writer(summaries: Iterable[Any]) -> tuple[Write, str]:
-    """Choose the unit of a table of durations."""
-    unit = figures.time_unit(found["median"] for summary in summaries if (found := measured(summary)))
-    return (lambda value: figures.in_unit(value, unit)), unit.name
-
-
-def _byte_writer(summaries: Iterable[Any]) -> tuple[Write, str]:
-    """Choose the unit of a table of bytes."""
-    unit = figures.byte_unit(found["median"] for summary in summaries if (found := measured(summary)))
-    return (lambda value: figures.in_unit(value, unit)), unit.name
-
-
 def _parties(case: Case, part: str) -> dict[str, Any]:
     """Return ``by_party`` of a part of a case, without parties that have nothing there."""
     return {party: facts for party, facts in (dig(case, part, "by_party") or {}).items() if facts}
@@ -365,23 +255,23 @@ def _parties(case: Case, part: str) -> dict[str, Any]:
 def _phase_cell(facts: Mapping[str, Any], phase: str, write: Write) -> Cell:
     """Return a phase's cell; a phase that a measured process never entered is none, not a gap."""
     phases = facts.get("phases") or {}
-    return Cell(NONE) if phases and phase not in phases else _figure(phases.get(phase), write)
+    return Cell(page.NONE) if phases and phase not in phases else page.figure(phases.get(phase), write)
 
 
 def _time(run: Run) -> dict[str, Any]:
     """Time per epoch by phase and party, and the times of whole cases."""
     cases = _with(run, "time")
     rows = [(case, party, facts) for case in cases for party, facts in _parties(case, "time").items()]
-    write, unit = _time_writer(facts.get("epoch_seconds") for _, _, facts in rows)
+    write, unit = page.time_writer(facts.get("epoch_seconds") for _, _, facts in rows)
     phases = [name for name in PHASES if any(dig(facts, "phases", name) for _, _, facts in rows)]
     body = [
         (
             case,
             [
                 Cell(party),
-                _figure(facts.get("epoch_seconds"), write),
+                page.figure(facts.get("epoch_seconds"), write),
                 *(_phase_cell(facts, name, write) for name in phases),
-                _figure(facts.get("cpu_seconds"), write),
+                page.figure(facts.get("cpu_seconds"), write),
             ],
         )
         for case, party, facts in rows
@@ -395,42 +285,17 @@ def _time(run: Run) -> dict[str, Any]:
     spoken = f"{repeats_of(cases)}; a repeat counts with its epochs after the warm-up (docs/results.md)"
     caption = f"Time per epoch by party and phase; median and (below) lowest{figures.TO}highest, {spoken}"
     return {
-        "plot": _time_plot(rows, phases, unit, write, spoken) if rows else None,
-        "table": Table(caption, columns, _by_case(body)) if rows else None,
+        "plot": page.phase_plot(rows, "Time per epoch, by phase and party", unit, write, spoken) if rows else None,
+        "table": Table(caption, columns, page.by_case(body)) if rows else None,
         "whole": _whole_cases(cases) if cases else None,
         "stages": _stages(cases),
     }
 
 
-def _time_plot(
-    rows: Sequence[tuple[Case, str, Mapping[str, Any]]], phases: Sequence[str], unit: str, write: Write, spoken: str
-) -> Plot:
-    """Stack the median of every phase, one bar a party."""
-    bars = []
-    for case, party, facts in rows:
-        medians = {name: found["median"] for name in phases if (found := measured(dig(facts, "phases", name)))}
-        segments = [charts.Segment(name, name, value) for name, value in medians.items()]
-        epoch = measured(facts.get("epoch_seconds"))
-        total = f"{write(epoch['median'])}{figures.SPACE}{unit}" if epoch else figures.NOT_MEASURED
-        bars.append(charts.Bar(party, segments, total, label_of(case)))
-    lengths: dict[str, float] = {}
-    for bar in bars:
-        lengths[bar.group] = max(lengths.get(bar.group, 0.0), sum(part.value for part in bar.segments))
-    drawn = [length for length in lengths.values() if length > 0]
-    own_scale = bool(drawn) and max(drawn) > LARGEST_RATIO * min(drawn)
-    scale = "each case has its own scale, as they lie too far apart" if own_scale else "one scale for all cases"
-    title = "Time per epoch, by phase and party"
-    caption = (
-        f"{title}, in {unit}; {scale}. A bar stacks the medians of the phases, the number behind it is the median "
-        f"epoch, so the two can differ a little; {spoken}."
-    )
-    return Plot(charts.stacked_bars(bars, title, write, own_scale), caption)
-
-
 def _whole_cases(cases: Sequence[Case]) -> Table:
     """Show the times of whole cases: start-up, training, epochs."""
     keys = ("startup_seconds", "training_seconds")
-    write, unit = _time_writer(dig(case, "time", key) for case in cases for key in keys)
+    write, unit = page.time_writer(dig(case, "time", key) for case in cases for key in keys)
     rows = []
     for case in cases:
         _, share = findings.least_attributed(case)
@@ -438,11 +303,11 @@ def _whole_cases(cases: Sequence[Case]) -> Table:
         rows.append(
             [
                 Cell(label_of(case)),
-                *(_figure(dig(case, "time", key), write) for key in keys),
+                *(page.figure(dig(case, "time", key), write) for key in keys),
                 Cell(_epochs_run(case)),
-                Cell(NONE) if _without_epochs(case) else _text(case.get("warmup_epochs")),
-                _figure(share, figures.percent, NONE if _without_epochs(case) else figures.NOT_MEASURED),
-                _text(largest),
+                Cell(page.NONE) if page.without_epochs(case) else page.text(case.get("warmup_epochs")),
+                page.figure(share, figures.percent, page.NONE if page.without_epochs(case) else figures.NOT_MEASURED),
+                page.text(largest),
             ]
         )
     columns = (
@@ -462,13 +327,16 @@ def _stages(cases: Sequence[Case]) -> Table | None:
     with_stages = [case for case in cases if dig(case, "time", "stages")]
     names = list(dict.fromkeys(name for case in with_stages for name in case["time"]["stages"]))
     rows = [
-        [Cell(name), *(_figure(dig(case, "time", "stages", name), figures.number, NONE) for case in with_stages)]
+        [
+            Cell(name),
+            *(page.figure(dig(case, "time", "stages", name), figures.number, page.NONE) for case in with_stages),
+        ]
         for name in names
     ]
     wholes = [
         figures.add_up([summary for summary in case["time"]["stages"].values() if summary]) for case in with_stages
     ]
-    rows.append([Cell("all"), *(_figure(whole, figures.number) for whole in wholes)])
+    rows.append([Cell("all"), *(page.figure(whole, figures.number) for whole in wholes)])
     columns = ("Stage", *(f"{label_of(case)} (s)" for case in with_stages))
     caption = f"Where the whole job's time went, platform and epochs, seen from the guest; {repeats_of(with_stages)}"
     return Table(caption, columns, rows) if with_stages else None
@@ -476,7 +344,7 @@ def _stages(cases: Sequence[Case]) -> Table | None:
 
 def _epochs_run(case: Case) -> str:
     """Write how many epochs the repeats took; one number where all took as many."""
-    if _without_epochs(case):
+    if page.without_epochs(case):
         return "no epochs"
     return ", ".join(str(n) for n in dict.fromkeys(case.get("epochs_run") or [])) or figures.NOT_MEASURED
 
@@ -488,13 +356,13 @@ def _bytes(run: Run) -> dict[str, Any]:
     for case in cases:
         rows += [(case, party, facts, False) for party, facts in _parties(case, "bytes").items()]
         rows.append((case, "all parties, without the arbiter", case["bytes"], True))
-    write, unit = _byte_writer(facts.get(f"epoch_{way}") for *_, facts, _ in rows for way in ("sent", "received"))
+    write, unit = page.byte_writer(facts.get(f"epoch_{way}") for *_, facts, _ in rows for way in ("sent", "received"))
     body = []
     for case, party, facts, whole in rows:
         wire = (facts.get("wire") or {}) if whole else None
-        cells = [_figure(facts.get(f"epoch_{way}"), write) for way in ("sent", "received")]
+        cells = [page.figure(facts.get(f"epoch_{way}"), write) for way in ("sent", "received")]
         cells += [
-            _figure(wire.get(way), figures.size) if wire is not None else Cell("") for way in ("sent", "received")
+            page.figure(wire.get(way), figures.size) if wire is not None else Cell("") for way in ("sent", "received")
         ]
         body.append((case, [Cell(party), *cells]))
     bars = [
@@ -526,7 +394,7 @@ def _bytes(run: Run) -> dict[str, Any]:
         "plot": Plot(charts.stacked_bars(bars, title, write), f"{title}, in {unit}; medians, {repeats_of(cases)}.")
         if bars
         else None,
-        "table": Table(caption, columns, _by_case(body)) if rows else None,
+        "table": Table(caption, columns, page.by_case(body)) if rows else None,
     }
 
 
@@ -545,11 +413,13 @@ def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
             [
                 Cell(party),
                 *(
-                    _figure(facts.get(key), figures.number, NONE if _without_epochs(case) else figures.NOT_MEASURED)
+                    page.figure(
+                        facts.get(key), figures.number, page.NONE if page.without_epochs(case) else figures.NOT_MEASURED
+                    )
                     for key in ("cpu_percent", "cpu_seconds")
                 ),
                 *(
-                    _figure(facts.get(key), lambda value: figures.number(value / 1e6))
+                    page.figure(facts.get(key), lambda value: figures.number(value / 1e6))
                     for key in ("rss_peak_bytes", "uss_peak_bytes")
                 ),
             ],
@@ -566,7 +436,10 @@ def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
     )
     spoken = f"median and (below) lowest{figures.TO}highest, {repeats_of(cases)}"
     caption = f"CPU (without the set-up) and memory of every party's processes; {spoken}"
-    return {"table": Table(caption, columns, _by_case(rows)) if rows else None, "plots": _resource_plots(run, samples)}
+    return {
+        "table": Table(caption, columns, page.by_case(rows)) if rows else None,
+        "plots": _resource_plots(run, samples),
+    }
 
 
 def _resource_plots(run: Run, samples: pd.DataFrame) -> list[Plot]:
@@ -638,22 +511,22 @@ def _dataset(facts: Mapping[str, Any]) -> dict[str, Any]:
         (
             str(step.get("step")),
             step["rows"],
-            f"{figures.count(step['rows'])} rows, {_count(step.get('columns')).text} columns",
+            f"{figures.count(step['rows'])} rows, {page.count(step.get('columns')).text} columns",
         )
         for step in steps
         if step.get("rows") is not None
     ]
     body = [
         [
-            _text(step.get("step")),
-            _count(step.get("rows")),
-            _count(step.get("columns")),
+            page.text(step.get("step")),
+            page.count(step.get("rows")),
+            page.count(step.get("columns")),
             Cell(str(step.get("note") or "")),
         ]
         for step in steps
     ]
     names = [str(name) for name in facts.get("class_names") or ("class 0", "class 1")]
-    shape = [_count(facts.get(key)).text for key in ("rows", "features")]
+    shape = [page.count(facts.get(key)).text for key in ("rows", "features")]
     classes = _classes(facts.get("class_counts"), names)
     return {
         "title": facts.get("title") or facts.get("name"),
@@ -684,15 +557,15 @@ def _split(name: str, split: Mapping[str, Any], names: Sequence[str]) -> dict[st
         for state, suffix in (("before", "_before_balance"), ("after", "")):
             counts = party.get(f"class_counts{suffix}") or [None, None]
             for n in (party.get(f"rows{suffix}"), *counts):
-                cells.append(_count(n))
+                cells.append(page.count(n))
             segments = [charts.Segment(f"class{i}", names[i], n) for i, n in enumerate(counts) if n is not None]
-            bars.append(charts.Bar(f"{label}, {state}", segments, _count(party.get(f"rows{suffix}")).text))
+            bars.append(charts.Bar(f"{label}, {state}", segments, page.count(party.get(f"rows{suffix}")).text))
         rows.append(cells)
     title = "Training rows of each party by class, before and after balancing"
     drawn = "repeat 1; every repeat draws its own split"
     parts = ("Rows", *names)
     columns = ("Party", *(f"{part} {state}" for state in ("before", "after") for part in parts))
-    train, test = (_count(split.get(key)).text for key in ("train_rows", "test_rows"))
+    train, test = (page.count(split.get(key)).text for key in ("train_rows", "test_rows"))
     return {
         "name": name,
         "text": f"In repeat 1: {train} rows for training before balancing, {test} rows for the common test "
@@ -707,7 +580,7 @@ def _unfinished(run: Run) -> Table | None:
     rows = [
         [
             Cell(str(case.get("title") or case["id"])),
-            _text(case.get("status")),
+            page.text(case.get("status")),
             Cell(f"{len(case.get('repeats_done') or [])} of {case.get('repeats')}"),
             Cell(str(case.get("error") or "no reason recorded" if case.get("status") != "pending" else "not run yet")),
         ]

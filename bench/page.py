@@ -1,0 +1,145 @@
+"""What a page of results is made of: cells, tables and plots, filled from the summaries of run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from bench import charts, compare, figures, findings
+from bench.figures import dig, measured
+from bench.findings import Case, Write, label_of
+from bench.measure.trace import PHASES
+
+# Unlike what was not measured: nothing was there to measure.
+NONE = "none"
+# Cases further apart than this do not fit one scale: the shorter bars could not be read.
+LARGEST_RATIO = 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell: ``text``, the ``spread`` in small print under it, and the exact ``value`` where it is a figure."""
+
+    text: str
+    spread: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the template prints it.
+
+    The first cell of a row is its heading; a row of one cell is a heading over the rows that follow. ``words``
+    names the columns that hold text and not figures.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    words: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn plot with what stands under it."""
+
+    drawing: Markup
+    caption: str
+
+
+def count(value: float | None) -> Cell:
+    """Return a cell with a whole number."""
+    return Cell(figures.NOT_MEASURED) if value is None else Cell(figures.count(value), "", value)
+
+
+def by_case(rows: Iterable[tuple[Case, list[Cell]]]) -> list[list[Cell]]:
+    """Put the name of the case over its rows."""
+    body: list[list[Cell]] = []
+    last = None
+    for case, cells in rows:
+        if case is not last:
+            body.append([Cell(label_of(case))])
+            last = case
+        body.append(cells)
+    return body
+
+
+def text(value: object) -> Cell:
+    """Return a cell of text; None is what was not measured."""
+    return Cell(figures.NOT_MEASURED if value is None else str(value))
+
+
+def figure(summary: Any, write: Write, absent: str = figures.NOT_MEASURED) -> Cell:
+    """Return a cell with the median of a summary and its spread, or with ``absent``."""
+    found = measured(summary)
+    if found is None:
+        return Cell(absent)
+    return Cell(write(found["median"]), findings.spread_of(found, write), found["median"])
+
+
+def absent(case: Case) -> str:
+    """Say why a case has no figure: there is nothing (no network, a solver without epochs), or nobody measured it."""
+    return NONE if case.get("network") == "none" or without_epochs(case) else figures.NOT_MEASURED
+
+
+def without_epochs(case: Case) -> bool:
+    """Say whether the case trained with a solver that knows no epochs."""
+    run = case.get("epochs_run") or []
+    return bool(run) and all(epochs is None for epochs in run)
+
+
+def time_writer(summaries: Iterable[Any]) -> tuple[Write, str]:
+    """Choose the unit of a table of durations."""
+    unit = figures.time_unit(found["median"] for summary in summaries if (found := measured(summary)))
+    return (lambda value: figures.in_unit(value, unit)), unit.name
+
+
+def byte_writer(summaries: Iterable[Any]) -> tuple[Write, str]:
+    """Choose the unit of a table of bytes."""
+    unit = figures.byte_unit(found["median"] for summary in summaries if (found := measured(summary)))
+    return (lambda value: figures.in_unit(value, unit)), unit.name
+
+
+def ratio(case: Case, base: Case | None) -> Cell:
+    """Write how many times as long an epoch is as that of ``base``, with the paired interval over the repeats."""
+    if base is case:
+        return Cell("the measure")
+    if case.get("engine") == "local":
+        return Cell("own rows only")
+    ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
+    pairs = figures.in_pairs(base, theirs, case, ours) if base else None
+    if pairs is None:
+        return Cell(absent(case))
+    relation = compare.relate(*pairs, "s", paired=True)
+    if relation.estimate is None or relation.low is None or relation.high is None:
+        return Cell("cannot tell", "fewer than 3 repeats" if relation.verdict == compare.TOO_FEW else relation.verdict)
+    verdict = "no difference beyond the spread; " if relation.verdict == compare.NO_DIFFERENCE else ""
+    interval = f"{figures.number(relation.low)}{figures.TO}{figures.number(relation.high)}"
+    return Cell(figures.number(relation.estimate), verdict + interval, relation.estimate)
+
+
+def phase_plot(
+    rows: Sequence[tuple[Case, str, Mapping[str, Any]]], title: str, unit: str, write: Write, spoken: str
+) -> Plot:
+    """Stack the median of every phase, one bar a process; ``rows`` hold (case, process, its part of time.by_party)."""
+    bars = []
+    for case, party, facts in rows:
+        medians = {name: found["median"] for name in PHASES if (found := measured(dig(facts, "phases", name)))}
+        segments = [charts.Segment(name, name, value) for name, value in medians.items()]
+        epoch = measured(facts.get("epoch_seconds"))
+        total = f"{write(epoch['median'])}{figures.SPACE}{unit}" if epoch else figures.NOT_MEASURED
+        bars.append(charts.Bar(party, segments, total, label_of(case)))
+    lengths: dict[str, float] = {}
+    for bar in bars:
+        lengths[bar.group] = max(lengths.get(bar.group, 0.0), sum(part.value for part in bar.segments))
+    drawn = [length for length in lengths.values() if length > 0]
+    own_scale = bool(drawn) and max(drawn) > LARGEST_RATIO * min(drawn)
+    scale = "each case has its own scale, as they lie too far apart" if own_scale else "one scale for all cases"
+    caption = (
+        f"{title}, in {unit}; {scale}. A bar stacks the medians of the phases, the number behind it is the median "
+        f"epoch, so the two can differ a little; {spoken}."
+    )
+    return Plot(charts.stacked_bars(bars, title, write, own_scale), caption)
