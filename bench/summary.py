@@ -65,9 +65,12 @@ def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | Non
     quarter = len(by_wall) // 4
     middle = {epoch.epoch: epoch for epoch in by_wall[quarter : len(by_wall) - quarter]}
     totals: dict[str, float] = {}
+    cpu: dict[str, float] = {}
     for row in epoch_rows(party.recorder):
         if row["epoch"] in middle:
             totals[row["phase"]] = totals.get(row["phase"], 0.0) + row["seconds"]
+            if row["cpu_seconds"] is not None:
+                cpu[row["phase"]] = cpu.get(row["phase"], 0.0) + row["cpu_seconds"]
     wall = sum(epoch.seconds for epoch in middle.values())
     passes = len(middle) * local_epochs
     operations = _operations(party, middle.keys(), passes)
@@ -76,6 +79,7 @@ def _party_time(party: PartyTrace, warmup: int, local_epochs: int) -> Tree | Non
         "cpu_seconds": sum(epoch.cpu_seconds for epoch in middle.values()) / passes,
         "attributed_share": 1.0 - totals["unattributed"] / wall,
         "phases": {phase: totals[phase] / passes for phase in PHASES if phase in totals},
+        "cpu_phases": {phase: cpu[phase] / passes for phase in PHASES if phase in cpu},
         "rows": party.rows,
         **({"operations": operations} if operations else {}),
     }
