@@ -244,6 +244,8 @@ def _new_case(case: Case, checked: Suite) -> dict[str, Any]:
         "title": case.title,
         "engine": case.engine,
         "privacy": case.privacy,
+        "privacy_options": case.privacy_options,
+        "learns": engines.learns(case.engine, case.privacy),
         "dataset": case.dataset,
         "split": case.split_id,
         "balance": asdict(case.balance),
@@ -329,6 +331,7 @@ def _job(session: _Session, case: Case, repeat: int) -> Job:
     return Job(
         training=case.training,
         privacy=case.privacy,
+        privacy_options=case.privacy_options,
         prepared=session.prepared[case.preparation],
         features=session.datasets[case.dataset].features,
         seed=session.suite.seed + repeat - 1,

@@ -21,6 +21,7 @@ _SUITE_KEYS = {"title", "description", "datasets", "defaults", "cases"}
 _RUN_DEFAULTS: dict[str, Any] = {"repeats": 5, "warmup_epochs": 3, "seed": 1, "test_share": 0.3, "time_limit": 600}
 _CASE_DEFAULTS: dict[str, Any] = {
     "privacy": "plain",
+    "privacy_options": {},
     "dataset": None,
     "split": "25/25/50",
     "balance": {},
@@ -36,6 +37,7 @@ class Case:
     title: str
     engine: str
     privacy: str
+    privacy_options: dict[str, Any]
     dataset: str
     split: splits.Split
     balance: Balance
@@ -177,8 +179,9 @@ def _case(entry: dict[str, Any], defaults: dict[str, Any], datasets: Mapping[str
         # Training settings of a case are laid over those of the defaults, key by key.
         layers = (_mapping(layer.get("training", {}), "training") for layer in (defaults, entry))
         training = _training({key: value for layer in layers for key, value in layer.items()})
-        engines.check(str(both.get("engine")), str(both["privacy"]), training)
         split = splits.parse(str(both["split"]))
+        privacy, options = str(both["privacy"]), _mapping(both["privacy_options"], "privacy_options")
+        options = engines.check(str(both.get("engine")), privacy, options, training, split.parties)
         balance = _balance(_mapping(both["balance"], "balance"))
     except UserError as error:
         raise UserError(f"case {name}: {error}") from error
@@ -186,7 +189,8 @@ def _case(entry: dict[str, Any], defaults: dict[str, Any], datasets: Mapping[str
         id=name,
         title=str(both.get("title", name)),
         engine=both["engine"],
-        privacy=both["privacy"],
+        privacy=privacy,
+        privacy_options=options,
         dataset=dataset,
         split=split,
         balance=balance,

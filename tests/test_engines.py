@@ -49,7 +49,7 @@ def train(prepared: Callable[[str], Prepared], tmp_path_factory: pytest.TempPath
         key = engine, text, training, again
         if key not in done:
             rows = prepared(text)
-            job = Job(training, "plain", rows, dataset().features, 1, tmp_path_factory.mktemp("job"), 60.0)
+            job = Job(training, "plain", {}, rows, dataset().features, 1, tmp_path_factory.mktemp("job"), 60.0)
             done[key] = ENGINES[engine].train(job)
         return done[key]
 
@@ -196,7 +196,7 @@ def test_local_models_are_each_partys_own(train: Train, prepared: Callable[[str]
 
 def test_a_party_is_told_of_its_own_rows_only(prepared: Callable[[str], Prepared], tmp_path: Path) -> None:
     rows = prepared("25/25/50")
-    ENGINES["federated"].train(Job(Training(epochs=1), "plain", rows, dataset().features, 1, tmp_path, 60.0))
+    ENGINES["federated"].train(Job(Training(epochs=1), "plain", {}, rows, dataset().features, 1, tmp_path, 60.0))
     for shard in rows.shards:
         text = (tmp_path / f"{shard.party}-{shard.role}" / "config.json").read_text()
         assert json.loads(text)["shard"] == str(shard.folder)
@@ -210,7 +210,7 @@ def test_a_party_is_told_of_its_own_rows_only(prepared: Callable[[str], Prepared
 
 def test_without_measuring_only_epochs_are_timed(prepared: Callable[[str], Prepared], tmp_path: Path) -> None:
     rows, training = prepared("25/25/50"), Training(epochs=4)
-    job = Job(training, "plain", rows, dataset().features, 1, tmp_path, 60.0, measure=False)
+    job = Job(training, "plain", {}, rows, dataset().features, 1, tmp_path, 60.0, measure=False)
     outcome = ENGINES["federated"].train(job)
     assert all(not party.recorder.spans for party in outcome.parties)
     assert all(len(party.recorder.epochs) == 5 for party in outcome.parties if party.role != "arbiter")
@@ -226,7 +226,7 @@ def test_a_case_beyond_its_time_says_whom_it_waited_for(prepared: Callable[[str]
         ("federated", r"the arbiter was .* epoch \d+"),
         ("centralised", r"party all \(centralised\)"),
     ):
-        job = Job(endless, "plain", rows, features, 1, tmp_path / engine, 3.0)
+        job = Job(endless, "plain", {}, rows, features, 1, tmp_path / engine, 3.0)
         with pytest.raises(CaseError, match=names + r".*: not finished after 3 s|" + names + ".*; not finished after"):
             ENGINES[engine].train(job)
 
@@ -236,7 +236,7 @@ def test_training_that_diverges_names_the_remedy(
     prepared: Callable[[str], Prepared], tmp_path: Path, engine: str
 ) -> None:
     training = Training(optimiser="sgd", learning_rate=1e300, alpha=1.0, epochs=50)
-    job = Job(training, "plain", prepared("25/25/50"), dataset().features, 1, tmp_path, 60.0)
+    job = Job(training, "plain", {}, prepared("25/25/50"), dataset().features, 1, tmp_path, 60.0)
     with pytest.raises(CaseError, match=r"^party \w+ \(\w+\).*(diverged in epoch \d+; lower learning_rate)") as caught:
         ENGINES[engine].train(job)
     assert "\n" not in str(caught.value)
@@ -246,13 +246,13 @@ def test_a_shard_that_is_gone_ends_the_case_by_name(prepared: Callable[[str], Pr
     rows = prepared("25/25/50")
     lost = replace(rows.shards[1], folder=tmp_path / "nowhere")
     broken = replace(rows, shards=(rows.shards[0], lost, rows.shards[2]))
-    job = Job(Training(epochs=5), "plain", broken, dataset().features, 1, tmp_path / "job", 60.0)
+    job = Job(Training(epochs=5), "plain", {}, broken, dataset().features, 1, tmp_path / "job", 60.0)
     with pytest.raises(CaseError, match=r"^party 9998 \(host\) ended with status 1: .*X\.npy"):
         ENGINES["federated"].train(job)
 
 
 def test_what_an_engine_cannot_do_is_refused() -> None:
     with pytest.raises(UserError, match="'spark' is unknown; choose from centralised, local, federated"):
-        engines.check("spark", "plain", Training())
+        engines.check("spark", "plain", {}, Training(), 3)
     with pytest.raises(UserError, match="'paillier' cannot be had with engine centralised"):
-        engines.check("centralised", "paillier", Training())
+        engines.check("centralised", "paillier", {}, Training(), 3)

@@ -177,11 +177,17 @@ class Client:
 
 def message(number: int, kind: str, values: list[float]) -> bytes:
     packed = struct.pack(f"<{len(values)}d", *values)
-    return wire_pb2.FromParty(round=number, kind=kind, values=packed).SerializeToString()
+    return wire_pb2.FromParty(number=number, kind=kind, body=packed).SerializeToString()
 
 
 def joining(party: str, **changes: Any) -> bytes:
-    right = {"protocol": wire.PROTOCOL, "token": "secret", "party": party, "columns": wire.columns_digest(FEATURES)}
+    right: dict[str, Any] = {
+        "protocol": wire.PROTOCOL,
+        "token": "secret",
+        "party": party,
+        "columns": wire.columns_digest(FEATURES),
+    }
+    right["privacy"] = wire.privacy_digest("plain", {})
     join = wire_pb2.Join(**{**right, **changes})
     return wire_pb2.FromParty(kind="join", join=join).SerializeToString()
 
@@ -215,7 +221,8 @@ class Arbiter:
 
 def arbiter_config(folder: Path) -> dict[str, Any]:
     shared = {"token": "secret", "features": FEATURES, "local_epochs": 1, "measure": True}
-    return {**shared, "parties": MEMBERS, "address": str(folder / "arbiter.json")}
+    privacy = {"privacy": "plain", "privacy_options": {}, "calibrate": False}
+    return {**shared, **privacy, "parties": MEMBERS, "address": str(folder / "arbiter.json")}
 
 
 @pytest.fixture
@@ -233,13 +240,13 @@ def arbiter(tmp_path: Path) -> Iterator[Arbiter]:
 
 GARBAGE: dict[str, tuple[bytes, str]] = {
     "undecodable": (b"\xff" * 9, "9 bytes that are not a message"),
-    "nothing": (b"", "round 0 where 1 was due"),
+    "nothing": (b"", "message 0 where 1 was due"),
     "too few numbers": (message(1, "sums", [1.0]), "8 bytes where 24"),
     "too many numbers": (message(1, "sums", [1.0] * 9), "72 bytes where 24"),
     "NaN": (message(1, "sums", [1.0, float("nan"), 1.0]), "numbers that are not finite"),
     "infinity": (message(1, "sums", [1.0, float("-inf"), 1.0]), "numbers that are not finite"),
-    "an old round": (message(0, "sums", [1.0] * 3), "round 0 where 1 was due"),
-    "a later round": (message(7, "sums", [1.0] * 3), "round 7 where 1 was due"),
+    "an old round": (message(0, "sums", [1.0] * 3), "message 0 where 1 was due"),
+    "a later round": (message(7, "sums", [1.0] * 3), "message 7 where 1 was due"),
     "an unknown kind": (message(1, "shout", [1.0] * 3), "kind 'shout' where 'sums' was due"),
 }
 
@@ -316,12 +323,18 @@ def test_other_columns_end_the_case(arbiter: Arbiter) -> None:
     assert arbiter.verdict().startswith("party 9998 (host) holds other columns")
 
 
+def test_another_way_to_protect_ends_the_case(arbiter: Arbiter) -> None:
+    rogue = arbiter.client()
+    rogue.say(joining("9998", privacy=wire.privacy_digest("masked", {"threshold": None})))
+    assert arbiter.verdict().startswith("party 9998 (host) has other privacy settings than the case")
+
+
 @pytest.mark.parametrize(
     ("first", "complaint"),
     [
         (joining("9998", token="guess"), "a wrong token"),
         (joining("9998", token="sécret"), "a wrong token"),
-        (joining("9998", protocol=99), "protocol version 99, not 1"),
+        (joining("9998", protocol=99), "protocol version 99, not 2"),
         (joining("6666"), "does not belong to this case"),
         (message(0, "sums", [1.0] * 3), "protocol version 0"),
         (b"\xff" * 9, "not a message"),
@@ -365,14 +378,14 @@ def finish(arbiter: Arbiter) -> None:
         client.say(message(1, "sums", [1.0 + number, 2.0, 3.0]))
     for client in pair:
         answer = client.hear()
-        assert struct.unpack("<3d", answer.values) == (3.0, 4.0, 6.0)
+        assert struct.unpack("<3d", answer.body) == (3.0, 4.0, 6.0)
         assert answer.held_seconds >= 0
         client.leave()
     assert all(client.ended() for client in pair)
     for client in arbiter.clients:
         client.close()
     assert arbiter.process.wait(AT_MOST_SECONDS) == 0
-    assert json.loads((arbiter.folder / "result.json").read_text())["result"]["rounds"] == 2
+    assert json.loads((arbiter.folder / "result.json").read_text())["result"]["messages"] == 2
 
 
 def test_garbage_in_the_middle_of_the_training_of_a_real_party(tmp_path: Path) -> None:
@@ -395,7 +408,7 @@ def test_garbage_in_the_middle_of_the_training_of_a_real_party(tmp_path: Path) -
         client.say(joining("9998"))
         script: Iterator[tuple[str, list[float]]] = itertools.chain(
             [("sums", [1.0, 2.0, 3.0]), ("squares", [3.0, 3.0])],
-            itertools.repeat(("round", [0.0, 0.0, 0.0, 0.5]), 50),
+            itertools.repeat(("round", [0.0, 0.0, 0.0, 0.5, 0.5]), 50),
         )
         for number, (kind, values) in enumerate(script, start=1):
             client.hear()
@@ -422,8 +435,8 @@ def test_garbage_in_the_middle_of_the_training_of_a_real_party(tmp_path: Path) -
     ("answer", "complaint"),
     [
         (lambda _: b"\xff" * 9, "9 bytes that are not a message"),
-        (lambda _: wire_pb2.FromArbiter(round=5).SerializeToString(), "an answer to round 5 where 0 was due"),
-        (lambda _: wire_pb2.FromArbiter(values=b"12345678").SerializeToString(), "8 bytes where 0"),
+        (lambda _: wire_pb2.FromArbiter(number=5).SerializeToString(), "an answer to message 5 where 0 was due"),
+        (lambda _: wire_pb2.FromArbiter(body=b"12345678").SerializeToString(), "8 bytes where 0"),
         (None, "nothing: it ended the stream too early"),
     ],
 )

@@ -38,7 +38,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("job")
     table = dataset(600)
     prepared = prepare(table, split.parse("25/25/50"), Balance("none"), 0.3, 1, folder / "rows")
-    return Job(FATE_TRAINING, "masked", prepared, table.features, 1, folder / "job", 60)
+    return Job(FATE_TRAINING, "masked", {}, prepared, table.features, 1, folder / "job", 60)
 
 
 def test_without_its_environment_the_engine_says_how_to_make_it(

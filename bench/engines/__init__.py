@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.data.prepare import Prepared, Shard
 from bench.engines import processes
+from bench.engines.federated import privacy as federated_privacy
 from bench.engines.processes import Worker
 from bench.errors import CaseError, UserError
 from bench.measure.resources import Sampler, Samples
@@ -27,6 +28,7 @@ class Job:
 
     training: Training
     privacy: str
+    privacy_options: dict[str, Any]
     prepared: Prepared
     features: list[str]
     seed: int
@@ -49,7 +51,7 @@ class Model:
 
 @dataclass
 class PartyTrace:
-    """What one process recorded of itself."""
+    """What one process recorded of itself; ``operations``: CPU seconds of each that its protection is made of."""
 
     party: str
     role: str
@@ -58,6 +60,7 @@ class PartyTrace:
     peak_rss: int | None
     uss: int | None
     wire: dict[str, int] | None = None
+    operations: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Outcome:
 class Engine:
     """An entry of the registry. ``network``: how its parties talk to each other, if at all.
 
+    ``learns``: who could learn what, as in bench.engines.federated.privacy.Mode; empty where nothing is shared.
     An engine that runs on ``hosts`` is not run by this program: playbooks/bench.yml does that, through bench.hosts.
     Its module may have ``missing()``, which says what this machine lacks for it, and ``unsuited(training)``, which
     says what setting it cannot do; None if nothing.
@@ -92,6 +96,7 @@ class Engine:
     module: str
     privacies: tuple[str, ...] = ("plain",)
     network: Literal["none", "loopback", "hosts"] = "none"
+    learns: Mapping[str, str] = field(default_factory=dict)
 
     def train(self, job: Job) -> Outcome:
         """Run one repeat. Raises CaseError, naming the party at fault, when it cannot be finished."""
@@ -111,6 +116,12 @@ class Engine:
         return ask(training) if ask else None
 
 
+_FATE_LEARNS = {
+    "arbiter": "the sum of all parties' weights of each round and each party's loss, nothing else of a single one",
+    "parties": "the average of the weights; of two parties, each can take away its own part",
+    "assumes": "the arbiter colludes with nobody, and no party is lost: the job ends there",
+}
+
 ENGINES = {
     "centralised": Engine(
         "one process that holds all rows: the same optimiser, or scikit-learn's", "bench.engines.centralised"
@@ -118,7 +129,8 @@ ENGINES = {
     "local": Engine("each party alone, on its own rows only", "bench.engines.local"),
     "federated": Engine(
         "one process a party and one for the arbiter, gRPC on loopback between them",
-        "bench.engines.federated",
+        "bench.engines.federated.engine",
+        tuple(federated_privacy.MODES),
         network="loopback",
     ),
     "fate": Engine(
@@ -126,20 +138,24 @@ ENGINES = {
         "bench.engines.fate",
         ("masked",),
         network="loopback",
+        learns=_FATE_LEARNS,
     ),
     "fate_hosts": Engine(
         "FATE 2.2 on the hosts that site.yml made; ansible-playbook site.yml runs it",
         "bench.engines.fate",
         ("masked",),
         network="hosts",
+        learns=_FATE_LEARNS,
     ),
 }
 
 
-def check(engine: str, privacy: str, training: Training) -> None:
-    """Refuse what an engine cannot do.
+def check(
+    engine: str, privacy: str, privacy_options: Mapping[str, Any], training: Training, parties: int | None
+) -> dict[str, Any]:
+    """Refuse what an engine cannot do; return the privacy options with their defaults.
 
-    Raises UserError naming the setting and the choices.
+    ``parties`` is None where only the data can tell. Raises UserError naming the setting and the choices.
     """
     if engine not in ENGINES:
         raise UserError(f"engine: {engine!r} is unknown; choose from {', '.join(ENGINES)}")
@@ -152,6 +168,18 @@ def check(engine: str, privacy: str, training: Training) -> None:
         raise UserError("training.batch_size: FedSGD takes full batches; use aggregation: fedavg or leave it out")
     if wrong := ENGINES[engine].unsuited(training):
         raise UserError(wrong)
+    if engine == "federated":
+        return federated_privacy.complete(privacy, privacy_options, training, parties)
+    if privacy_options:
+        raise UserError(f"privacy_options: engine {engine} has none")
+    return {}
+
+
+def learns(engine: str, privacy: str) -> dict[str, str] | None:
+    """Say who could learn what in a privacy mode of an engine: the arbiter, the parties, and what that assumes."""
+    if engine == "federated":
+        return dict(federated_privacy.MODES[privacy].learns)
+    return dict(ENGINES[engine].learns) or None
 
 
 def worker(job: Job, shard: Shard, module: str, **more: Any) -> Worker:
@@ -184,26 +212,35 @@ def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) ->
 
         finished = processes.run(workers, job.time_limit, on_start)
     models: dict[str, Model] = {}
-    results = []
-    for trained, left in zip(workers, finished, strict=True):
+    results = [left.result for left in finished if "training_started" in left.result]
+    trained = [result for result in results if "weights" in result]
+    for member, left in zip(workers, finished, strict=True):
         if "weights" not in left.result:
             continue
-        results.append(left.result)
         arrays = (np.array(left.result[key]) for key in ("weights", "means", "deviations"))
-        model = Model(name_of(trained), trained.party, *arrays)
+        model = Model(name_of(member), member.party, *arrays)
         if not np.array_equal(models.setdefault(model.name, model).weights, model.weights):
-            raise CaseError(f"{trained.name} ended with another model than the other parties")
+            raise CaseError(f"{member.name} ended with another model than the other parties")
     return Outcome(
         models=list(models.values()),
         parties=[
-            PartyTrace(w.party, w.role, w.rows, left.recorder, left.peak_rss, left.uss, left.result.get("wire"))
+            PartyTrace(
+                party=w.party,
+                role=w.role,
+                rows=w.rows,
+                recorder=left.recorder,
+                peak_rss=left.peak_rss,
+                uss=left.uss,
+                wire=left.result.get("wire"),
+                operations=left.result.get("operations", {}),
+            )
             for w, left in zip(workers, finished, strict=True)
         ],
-        losses=results[0]["losses"],
-        epochs_run=results[0]["epochs_run"],
+        losses=trained[0]["losses"],
+        epochs_run=trained[0]["epochs_run"],
         startup_seconds=min(result["training_started"] for result in results) - began,
         training_seconds=max(result["training_ended"] for result in results)
         - min(result["training_started"] for result in results),
         samples=samples,
-        notes=[note for result in results for note in result.get("notes", [])],
+        notes=list(dict.fromkeys(note for left in finished for note in left.result.get("notes", []))),
     )

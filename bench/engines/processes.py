@@ -39,7 +39,10 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 @dataclass
 class Worker:
-    """A process of a case: who it is, the module it runs, its settings, its folder, and how many rows it trains on."""
+    """A process of a case: who it is, the module it runs, its settings, its folder, and how many rows it trains on.
+
+    The others go on without one that ``may_be_lost``; whoever must stay decides whether they can.
+    """
 
     party: str
     role: str
@@ -47,6 +50,7 @@ class Worker:
     config: dict[str, Any]
     folder: Path
     rows: int | None = None
+    may_be_lost: bool = False
 
     @property
     def key(self) -> str:
@@ -119,21 +123,29 @@ def _watch(workers: list[Worker], processes: list[subprocess.Popen[bytes]], time
     deadline = time.monotonic() + time_limit
     look = time.monotonic() + _LOOK_SECONDS
     # Every one is polled each time: one that has died must be seen while others still run.
-    while None in (statuses := [process.poll() for process in processes]) and not any(statuses):
+    while None in (statuses := [process.poll() for process in processes]) and not _fatal(workers, statuses):
         if time.monotonic() > deadline:
             raise CaseError(_blame_for_time(workers, processes, time_limit))
         if time.monotonic() > look:
             look = time.monotonic() + _LOOK_SECONDS
             for worker, process in zip(workers, processes, strict=True):
                 if _stopped(process.pid):
+                    if worker.may_be_lost:
+                        process.kill()
+                        continue
                     raise CaseError(f"{worker.name} was stopped (SIGSTOP or the like) and cannot go on")
         time.sleep(_POLL_SECONDS)
-    if not any(statuses):
+    if not _fatal(workers, statuses):
         return
     grace = time.monotonic() + _GRACE_SECONDS
     while None in [process.poll() for process in processes] and time.monotonic() < grace:
         time.sleep(_POLL_SECONDS)
     raise CaseError(_blame(workers, processes))
+
+
+def _fatal(workers: list[Worker], statuses: list[int | None]) -> bool:
+    """Tell whether a process has failed without which the others cannot go on."""
+    return any(status for worker, status in zip(workers, statuses, strict=True) if not worker.may_be_lost)
 
 
 def _stopped(pid: int) -> bool:
@@ -148,7 +160,7 @@ def _blame(workers: list[Worker], processes: list[subprocess.Popen[bytes]]) -> s
     A party that fails by itself is soon called lost by the arbiter, but knows better why.
     """
     for worker, process in zip(workers, processes, strict=True):
-        if process.returncode is not None and process.returncode < 0:
+        if process.returncode is not None and process.returncode < 0 and not worker.may_be_lost:
             number = -process.returncode
             why = " (the kernel does this when memory runs out)" if number == signal.SIGKILL else ""
             return f"{worker.name} died: killed by {signal.Signals(number).name}{why}"
@@ -158,7 +170,7 @@ def _blame(workers: list[Worker], processes: list[subprocess.Popen[bytes]]) -> s
         if error and error.startswith(worker.name):
             return str(error)
     for worker, process in zip(workers, processes, strict=True):
-        if process.returncode and not errors[worker.key]:
+        if process.returncode and not errors[worker.key] and not worker.may_be_lost:
             return f"{worker.name} ended with status {process.returncode}: {_last_line(worker.folder / 'log.txt')}"
     for worker in sorted(workers, key=lambda worker: worker.role != "arbiter"):
         if errors[worker.key]:
@@ -183,6 +195,8 @@ def _blame_for_time(workers: list[Worker], processes: list[subprocess.Popen[byte
 
 def _finished(worker: Worker) -> Finished:
     left = _read(worker.folder / "result.json")
+    if left is None and worker.may_be_lost:
+        return Finished({}, Recorder(), None, None)
     if left is None:
         raise CaseError(f"{worker.name} ended without a result: {_last_line(worker.folder / 'log.txt')}")
     recorder = Recorder(

@@ -89,10 +89,10 @@ def _gradient_round(party: _Party, weights: Array, state: State) -> tuple[float,
             return logistic.run_epoch(party.X, party.y, weights, state, training, party.rng)
     with recorder.span("compute"):
         sums = logistic.loss_and_gradient(party.X, party.y, weights)
-        contribution = np.append(sums.gradient, sums.loss) * (party.share / len(party.y))
+        contribution = _weighted(sums.gradient / len(party.y), sums.loss / len(party.y), party.share)
     summed = party.exchange("round", contribution)
     with recorder.span("compute"):
-        mean = logistic.Sums(float(summed[-1]), summed[:-1])
+        mean = logistic.Sums(*_mean(summed))
         loss, gradient = logistic.penalised(mean, 1.0, weights, training.alpha)
         return loss, *logistic.step(weights, gradient, state, training)
 
@@ -103,6 +103,16 @@ def _averaging_round(party: _Party, weights: Array, state: State) -> tuple[float
         for _ in range(party.training.local_epochs):
             loss, weights, state = logistic.run_epoch(party.X, party.y, weights, state, party.training, party.rng)
             losses.append(loss)
-        contribution = np.append(weights, losses[0]) * party.share
-    summed = party.exchange("round", contribution)
-    return float(summed[-1]), summed[:-1], state
+        contribution = _weighted(weights, losses[0], party.share)
+    loss, weights = _mean(party.exchange("round", contribution))
+    return loss, weights, state
+
+
+def _weighted(vector: Array, loss: float, share: float) -> Array:
+    """Return what a party adds to the sum of a round: a vector, a loss and 1, all times its share of the rows."""
+    return np.append(vector, (loss, 1.0)) * share
+
+
+def _mean(summed: Array) -> tuple[float, Array]:
+    """Turn the sum of a round into means over the rows in it: parties that were lost are not among them."""
+    return float(summed[-2] / summed[-1]), summed[:-2] / summed[-1]

@@ -1,6 +1,6 @@
-"""The arbiter's process: it adds up what the parties send, round by round, and answers each with the sum.
+"""The arbiter's process: it lets the privacy mode add up what the parties send, step by step, and answers each.
 
-One handler thread a party waits for that party's messages. The thread whose message completes a round does the round's
+One handler thread a party waits for that party's messages. The thread whose message completes a step does the step's
 work, so the arbiter's own phases follow one another and add up.
 """
 
@@ -16,13 +16,12 @@ from time import perf_counter
 from typing import Any
 
 import grpc
-import numpy as np
 
 from bench.engines.federated import wire, wire_pb2
+from bench.engines.federated.privacy import MODES, Combine, Setup, WrongBodyError
 from bench.engines.processes import fail, leave, work
 from bench.errors import CaseError
 from bench.measure.trace import Recorder
-from bench.model.logistic import Array
 
 
 class Rounds:
@@ -32,8 +31,14 @@ class Rounds:
         self.parties: dict[str, str] = config["parties"]  # party id -> role
         self.token: str = config["token"]
         self.columns = wire.columns_digest(config["features"])
-        self.lengths = wire.lengths(len(config["features"]))
+        self.privacy = wire.privacy_digest(config["privacy"], config["privacy_options"])
         self.local_epochs: int = config["local_epochs"]
+        self.mode = MODES[config["privacy"]]
+        self.module = self.mode.load()
+        self.setup = Setup(
+            "", "the arbiter", self.parties, len(config["features"]), config["privacy_options"], recorder
+        )
+        self.combine: Combine = self.module.arbiter(self.setup)
         self.recorder = recorder
         self.changed = threading.Condition()
         self.number = 0
@@ -41,9 +46,16 @@ class Rounds:
         self.answers: dict[str, bytes] = {}
         self.joined: set[str] = set()
         self.left: set[str] = set()
+        self.gone: set[str] = set()  # lost, and the case goes on without
+        self.notes: list[str] = []
         self.failure: str | None = None
         self.idle_since = perf_counter()
         recorder.begin_epoch(0)
+
+    @property
+    def due(self) -> tuple[str, str]:
+        """The (step, kind) that belongs to the present message number."""
+        return wire.due(self.number, self.module.SETUP, self.module.STEPS)
 
     def describe(self, party: str) -> str:
         """Name a party for a reader."""
@@ -56,9 +68,27 @@ class Rounds:
             self.changed.notify_all()
 
     def lost(self, party: str | None) -> None:
-        """Note that a party's stream has ended; without its leave, that ends the case."""
-        if party is not None and party not in self.left:
-            self._fail_without([party])
+        """Note that a party's stream has ended; without its leave, that ends the case or leaves the others to it."""
+        if party is None:
+            return
+        with self.changed:
+            if party in self.left or party in self.gone or self.failure is not None:
+                return
+            if not self.mode.outlives or self.due[1] == "":
+                self._fail_without([party])
+                return
+            self.gone.add(party)
+            self.notes.append(f"{self.describe(party)} was lost {self.when()}; the others went on without it")
+            needed, rest = self.module.threshold_of(self.setup.options, len(self.parties)), len(self._present())
+            if rest < needed:
+                names = ", ".join(self.describe(party) for party in self.parties if party in self.gone)
+                self.fail(f"{names} was lost {self.when()}: {rest} are left and a sum takes {needed} (threshold)")
+                return
+            self._go_on_if_complete()
+            self.changed.notify_all()
+
+    def _present(self) -> list[str]:
+        return [party for party in self.parties if party not in self.gone]
 
     def when(self) -> str:
         """Say where the training stands."""
@@ -66,7 +96,7 @@ class Rounds:
 
     def waiting_for(self) -> str:
         """Say who has not sent its message of the present round."""
-        missing = [self.describe(party) for party in self.parties if party not in self.arrived]
+        missing = [self.describe(party) for party in self._present() if party not in self.arrived]
         if not missing:
             return f"adding up what the parties sent {self.when()}"
         return f"waiting for {', '.join(missing)} {self.when()}"
@@ -76,9 +106,7 @@ class Rounds:
 
         Raises WireError when it is none, or when its sender does not belong to this case.
         """
-        message = wire.parse(wire_pb2.FromParty, raw)
-        assert isinstance(message, wire_pb2.FromParty)
-        join = message.join
+        join = wire.parse(wire_pb2.FromParty, raw).join
         if join.protocol != wire.PROTOCOL:
             raise wire.WireError(
                 f"protocol version {join.protocol}, not {wire.PROTOCOL}: use the same version everywhere"
@@ -92,6 +120,8 @@ class Rounds:
                 raise wire.WireError(f"the id of {self.describe(join.party)}, which has joined already")
             if join.columns != self.columns:
                 self.fail(f"{self.describe(join.party)} holds other columns than the case; prepare its data again")
+            if join.privacy != self.privacy:
+                self.fail(f"{self.describe(join.party)} has other privacy settings than the case; give all the same")
             self.joined.add(join.party)
         return join.party
 
@@ -99,14 +129,16 @@ class Rounds:
         """Hand in a party's message, wait for the others', and return its answer; None when the case has failed."""
         received = perf_counter()
         with self.changed:
+            message = self._read(party, raw)
+            if message is None or self.failure is not None:
+                return None
+            if message.kind in self.module.DIRECT:
+                return self._answer_at_once(party, message, received)
             number = self.number
-            self.arrived[party] = (raw, received)
+            self.arrived[party] = (message.body, received)
             self._check_all_here()
-            if len(self.arrived) == len(self.parties) and self.failure is None:
-                self._finish()
-                self.changed.notify_all()
-            else:
-                self.changed.wait_for(lambda: self.number > number or self.failure is not None)
+            self._go_on_if_complete()
+            self.changed.wait_for(lambda: self.number > number or self.failure is not None)
             return self.answers.get(party) if self.failure is None else None
 
     def leave(self, party: str) -> None:
@@ -115,6 +147,20 @@ class Rounds:
             self.left.add(party)
             self._check_all_here()
             self.changed.notify_all()
+
+    def _read(self, party: str, raw: bytes) -> wire_pb2.FromParty | None:
+        """Parse a message; when it is not what is due, fail, naming its sender."""
+        due = wire.label(*self.due)
+        try:
+            message = wire.parse(wire_pb2.FromParty, raw)
+            if message.number != self.number:
+                raise wire.WireError(f"message {message.number} where {self.number} was due")
+            if message.kind != due and message.kind not in self.module.DIRECT:
+                raise wire.WireError(f"a message of kind {message.kind[:20]!r} where {due!r} was due")
+        except wire.WireError as error:
+            self.fail(f"{self.describe(party)} sent {error} {self.when()}")
+            return None
+        return message
 
     def _check_all_here(self) -> None:
         """End the case when some go on with a round and others have left: they would wait for ever."""
@@ -125,43 +171,50 @@ class Rounds:
         names = ", ".join(map(self.describe, gone))
         self.fail(f"{names} was lost {self.when()}: it ended, was stopped or cut off")
 
+    def _go_on_if_complete(self) -> None:
+        """Do the work of a step whose messages are all in; those of a party that was lost afterwards count."""
+        if self.failure is None and self.arrived and set(self._present()) <= set(self.arrived):
+            self._finish()
+            self.changed.notify_all()
+
     def _finish(self) -> None:
-        """Do the work of a round whose messages are all in."""
-        recorder, last = self.recorder, perf_counter()
-        recorder.add("wait", self.idle_since, last - self.idle_since)
-        with recorder.span("serialise"):
-            # In the order of the parties, not of arrival: the same run gives the same bits.
-            vectors = [self._decode(party) for party in self.parties]
+        step, kind = self.due
+        # In the order of the parties, not of arrival: the same run gives the same bits.
+        bodies = {party: self.arrived[party][0] for party in self.parties if party in self.arrived}
+        answers = self._combined(step, kind, bodies)
         if self.failure is not None:
             return
-        with recorder.span("aggregate"):
-            total = np.sum(vectors, axis=0)
-        with recorder.span("serialise"):
-            values = total.astype("<f8", copy=False).tobytes()
-            for party, (_, received) in self.arrived.items():
-                answer = wire_pb2.FromArbiter(round=self.number, values=values, held_seconds=perf_counter() - received)
-                self.answers[party] = answer.SerializeToString()
-        if wire.kind_due(self.number) in ("squares", "round"):  # the set-up, or an epoch, is over
-            recorder.end_epoch()
-            recorder.begin_epoch(recorder.epoch + 1)
+        with self.recorder.span("serialise"):
+            self.answers = {party: self._answer(body, self.arrived[party][1]) for party, body in answers.items()}
+        if step == self.module.STEPS[-1] and kind in ("squares", wire.ROUND):  # the set-up, or an epoch, is over
+            self.recorder.end_epoch()
+            self.recorder.begin_epoch(self.recorder.epoch + 1)
         self.arrived = {}
         self.number += 1
         self.idle_since = perf_counter()
 
-    def _decode(self, party: str) -> Array:
-        """Return the numbers that a party sent; when they are not what was due, fail, naming it."""
-        due = wire.kind_due(self.number)
+    def _answer_at_once(self, party: str, message: wire_pb2.FromParty, received: float) -> bytes | None:
+        """Answer one party's own request, in the middle of a step."""
+        answers = self._combined(message.kind, "", {party: message.body})
+        if self.failure is not None:
+            return None
+        with self.recorder.span("serialise"):
+            answer = self._answer(answers[party], received)
+        self.idle_since = perf_counter()
+        return answer
+
+    def _combined(self, step: str, kind: str, bodies: dict[str, bytes]) -> dict[str, bytes]:
+        """Let the privacy mode do its work; when a party sent what it should not, fail, naming it."""
+        self.recorder.add("wait", self.idle_since, perf_counter() - self.idle_since)
         try:
-            message = wire.parse(wire_pb2.FromParty, self.arrived[party][0])
-            assert isinstance(message, wire_pb2.FromParty)
-            if message.round != self.number:
-                raise wire.WireError(f"round {message.round} where {self.number} was due")
-            if message.kind != due:
-                raise wire.WireError(f"a message of kind {message.kind[:20]!r} where {due!r} was due")
-            return wire.numbers(message.values, self.lengths[due])
-        except wire.WireError as error:
-            self.failure = self.failure or f"{self.describe(party)} sent {error} {self.when()}"
-            return np.empty(0)
+            return self.combine(step, kind, bodies)
+        except WrongBodyError as error:
+            self.fail(f"{self.describe(error.party)} sent {error} {self.when()}")
+            return {}
+
+    def _answer(self, body: bytes, received: float) -> bytes:
+        held = perf_counter() - received
+        return wire_pb2.FromArbiter(number=self.number, body=body, held_seconds=held).SerializeToString()
 
 
 def serve(rounds: Rounds, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -207,12 +260,16 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
     server.start()
     leave(Path(config["address"]), {"address": f"127.0.0.1:{port}"})
     with rounds.changed:
-        while rounds.failure is None and len(rounds.left) < len(rounds.parties):
+        while rounds.failure is None and not set(rounds.parties) <= rounds.left | rounds.gone:
             rounds.changed.wait(0.5)  # bounded, so that signals are handled
     server.stop(grace=1.0).wait()
     if rounds.failure is not None:
         raise CaseError(rounds.failure)
-    return {"rounds": rounds.number}
+    return {
+        "messages": rounds.number,
+        "notes": rounds.notes,
+        "operations": rounds.module.calibrate(rounds.setup, "arbiter") if recorder.enabled else {},
+    }
 
 
 if __name__ == "__main__":

@@ -8,17 +8,17 @@ import queue
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import grpc
-import numpy as np
 import psutil
 
 from bench.engines.federated import wire, wire_pb2
+from bench.engines.federated.privacy import MODES, Exchange, Setup, Talk
 from bench.engines.processes import work
 from bench.engines.training import load_shard, train
 from bench.errors import CaseError
@@ -32,16 +32,18 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
     """Join the case, train with the others, leave."""
     who = f"party {config['party']} ({config['role']})"
     X, y = load_shard(Path(config["shard"]))
+    mode = MODES[config["privacy"]].load()
+    setup = Setup(config["party"], who, config["parties"], len(config["features"]), config["privacy_options"], recorder)
+    own_training = getattr(mode, "train", _train)
     outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     with grpc.insecure_channel(_address(Path(config["address"])), options=wire.CHANNEL_OPTIONS) as channel:
         session: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{wire.SERVICE}/{wire.METHOD}")
         stream = session(iter(outgoing.get, None))
-        exchange = _exchange(config, stream, outgoing, recorder)
         try:
             recorder.begin_epoch(0)
-            exchange("join", np.empty(0))
+            exchange = mode.party(setup, _talk(config, stream, outgoing, recorder))
             began = perf_counter()
-            result = train(X, y, Training(**config["training"]), config["seed"], who, recorder, exchange)
+            result = own_training(setup, X, y, Training(**config["training"]), config["seed"], exchange)
             ended = perf_counter()
             wire_bytes = carried_bytes()
             outgoing.put(wire.LEAVE)
@@ -52,7 +54,19 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
             raise CaseError(_reason(error, who)) from error
         except wire.WireError as error:
             raise CaseError(f"the arbiter sent {who} {error}") from error
-    return {**result, "training_started": began, "training_ended": ended, "wire": wire_bytes}
+        except OverflowError as error:
+            raise CaseError(f"{who}: {error}") from error
+    return {
+        **result,
+        "training_started": began,
+        "training_ended": ended,
+        "wire": wire_bytes,
+        "operations": mode.calibrate(setup, "party") if config["calibrate"] else {},
+    }
+
+
+def _train(setup: Setup, X: Array, y: Array, training: Training, seed: int, exchange: Exchange) -> dict[str, Any]:
+    return train(X, y, training, seed, setup.who, setup.recorder, exchange)
 
 
 def _address(path: Path) -> str:
@@ -65,18 +79,18 @@ def _address(path: Path) -> str:
     raise CaseError(f"the arbiter has not started within {_ADDRESS_SECONDS:g} s")
 
 
-def _exchange(
+def _talk(
     config: dict[str, Any], stream: Iterator[bytes], outgoing: queue.SimpleQueue[bytes | None], recorder: Recorder
-) -> Callable[[str, Array], Array]:
-    """Return the function that sends a vector to the arbiter and returns the parties' sum, every phase timed."""
-    due = wire.lengths(len(config["features"]))
+) -> Talk:
+    """Return the function that sends a message to the arbiter and returns its answer, every phase timed."""
+    direct = MODES[config["privacy"]].load().DIRECT
     number = 0
 
-    def exchange(kind: str, vector: Array) -> Array:
+    def talk(step: str, kind: str, body: bytes) -> bytes:
         nonlocal number
         with recorder.span("serialise"):
-            message = wire_pb2.FromParty(round=number, kind=kind, values=vector.astype("<f8", copy=False).tobytes())
-            if kind == "join":
+            message = wire_pb2.FromParty(number=number, kind=wire.label(step, kind), body=body)
+            if step == wire.JOIN:
                 message.join.CopyFrom(_join(config))
             raw = message.SerializeToString()
         sent = perf_counter()
@@ -89,10 +103,8 @@ def _exchange(
         back = perf_counter()
         with recorder.span("serialise"):
             reply = wire.parse(wire_pb2.FromArbiter, answer)
-            assert isinstance(reply, wire_pb2.FromArbiter)
-            if reply.round != number:
-                raise wire.WireError(f"an answer to round {reply.round} where {number} was due")
-            values = wire.numbers(reply.values, due[kind])
+            if reply.number != number:
+                raise wire.WireError(f"an answer to message {reply.number} where {number} was due")
         held = min(max(reply.held_seconds, 0.0), back - sent)
         recorder.add("wait", sent, held)
         recorder.add(
@@ -103,15 +115,21 @@ def _exchange(
             bytes_sent=len(raw) + wire.GRPC_PREFIX_BYTES,
             bytes_received=len(answer) + wire.GRPC_PREFIX_BYTES,
         )
-        number += 1
-        return values
+        if step not in direct:
+            number += 1
+        return reply.body
 
-    return exchange
+    return talk
 
 
 def _join(config: dict[str, Any]) -> wire_pb2.Join:
-    columns = wire.columns_digest(config["features"])
-    return wire_pb2.Join(protocol=wire.PROTOCOL, token=config["token"], party=config["party"], columns=columns)
+    return wire_pb2.Join(
+        protocol=wire.PROTOCOL,
+        token=config["token"],
+        party=config["party"],
+        columns=wire.columns_digest(config["features"]),
+        privacy=wire.privacy_digest(config["privacy"], config["privacy_options"]),
+    )
 
 
 def _reason(error: grpc.RpcError, who: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -10,9 +13,14 @@ from google.protobuf.message import DecodeError, Message
 from bench.engines.federated import wire_pb2
 from bench.model.logistic import Array
 
-PROTOCOL = 1
+PROTOCOL = 2
 SERVICE = "bench.federated.Arbiter"
 METHOD = "Session"
+# The first step of every privacy mode, and the only step of a sum where one suffices.
+JOIN = "join"
+SUM = "sum"
+# What is added up in every epoch; "sums" and "squares" come before, for the scaling.
+ROUND = "round"
 # What a party says last: without it, a stream that ends is a party lost.
 LEAVE = wire_pb2.FromParty(kind="leave").SerializeToString()
 # gRPC puts one byte (compressed or not) and a four-byte length before every message.
@@ -41,27 +49,46 @@ SERVER_OPTIONS = [
     ("grpc.http2.max_ping_strikes", 0),
 ]
 
+Parsed = TypeVar("Parsed", bound=Message)
+
 
 class WireError(ValueError):
     """A message that does not follow the protocol; the text says in what."""
 
 
-def kind_due(number: int) -> str:
-    """Return the kind of message that belongs to a round: joining, two sums for the scaling, then training."""
-    return ("join", "sums", "squares", "round")[min(number, 3)]
+def due(number: int, setup: Sequence[str], steps: Sequence[str]) -> tuple[str, str]:
+    """Return (step, kind) of the message with this number.
+
+    First the joining and the ``setup`` of the privacy mode (kind ""), then its ``steps`` for each sum: two for the
+    scaling, then one a round.
+    """
+    if number <= len(setup):
+        return (JOIN, *setup)[number], ""
+    sums, step = divmod(number - 1 - len(setup), len(steps))
+    return steps[step], ("sums", "squares", ROUND)[min(sums, 2)]
+
+
+def label(step: str, kind: str) -> str:
+    """Return a message's kind as it stands on the wire."""
+    return kind if step == SUM else f"{kind} {step}".strip()
 
 
 def lengths(features: int) -> dict[str, int]:
-    """Return how many numbers each kind of message holds."""
-    return {"join": 0, "sums": features + 1, "squares": features, "round": features + 2}
+    """Return how many numbers each kind of sum holds; a round has the model's part, the loss and the share of rows."""
+    return {"sums": features + 1, "squares": features, ROUND: features + 3}
 
 
-def columns_digest(features: list[str]) -> str:
+def columns_digest(features: Sequence[str]) -> str:
     """Return the digest by which parties agree on columns without showing rows."""
     return hashlib.sha256("\x1f".join(features).encode()).hexdigest()
 
 
-def parse(kind: type[Message], raw: bytes) -> Message:
+def privacy_digest(name: str, options: Mapping[str, Any]) -> str:
+    """Return the digest by which parties agree on how they protect what they send."""
+    return hashlib.sha256(json.dumps([name, options], sort_keys=True).encode()).hexdigest()
+
+
+def parse(kind: type[Parsed], raw: bytes) -> Parsed:
     """Decode one message.
 
     Raises WireError when it is none.
@@ -79,9 +106,25 @@ def numbers(raw: bytes, expected: int) -> Array:
 
     Raises WireError when there are not ``expected`` of them or one is not finite.
     """
-    if len(raw) != 8 * expected:
-        raise WireError(f"{len(raw)} bytes where {8 * expected} ({expected} numbers) were due")
+    check_length(raw, expected, 8)
     values = np.frombuffer(raw, dtype="<f8").astype(np.float64, copy=False)
     if not np.isfinite(values).all():
         raise WireError("numbers that are not finite")
     return values
+
+
+def check_length(raw: bytes, expected: int, size: int) -> None:
+    """Raise WireError when ``raw`` does not hold ``expected`` numbers of ``size`` bytes."""
+    if len(raw) != size * expected:
+        raise WireError(f"{len(raw)} bytes where {size * expected} ({expected} numbers) were due")
+
+
+def size_of_message(kind: str, body: int) -> int:
+    """Return the bytes of a party's message with a body of so many, gRPC's prefix included, late in a training."""
+    message = wire_pb2.FromParty(number=200, kind=kind, body=bytes(body))
+    return message.ByteSize() + GRPC_PREFIX_BYTES
+
+
+def size_of_answer(body: int) -> int:
+    """Return the bytes of the arbiter's answer with a body of so many, gRPC's prefix included, late in a training."""
+    return wire_pb2.FromArbiter(number=200, body=bytes(body), held_seconds=1.0).ByteSize() + GRPC_PREFIX_BYTES

@@ -24,17 +24,63 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nwire.proto\x12\x0f\x62\x65nch.federated\"]\n\tFromParty\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x01(\x0c\x12#\n\x04join\x18\x04 \x01(\x0b\x32\x15.bench.federated.Join\"G\n\x04Join\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05token\x18\x02 \x01(\t\x12\r\n\x05party\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x01(\t\"B\n\x0b\x46romArbiter\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0e\n\x06values\x18\x02 \x01(\x0c\x12\x14\n\x0cheld_seconds\x18\x03 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nwire.proto\x12\x0f\x62\x65nch.federated\"\\\n\tFromParty\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12#\n\x04join\x18\x04 \x01(\x0b\x32\x15.bench.federated.Join\"X\n\x04Join\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05token\x18\x02 \x01(\t\x12\r\n\x05party\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x01(\t\x12\x0f\n\x07privacy\x18\x05 \x01(\t\"A\n\x0b\x46romArbiter\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x14\n\x0cheld_seconds\x18\x03 \x01(\x01\"n\n\x07\x42yParty\x12\x34\n\x06values\x18\x01 \x03(\x0b\x32$.bench.federated.ByParty.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x84\x01\n\x08MaskKeys\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x35\n\x06shares\x18\x02 \x03(\x0b\x32%.bench.federated.MaskKeys.SharesEntry\x1a-\n\x0bSharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xe9\x01\n\nOthersKeys\x12@\n\x0bpublic_keys\x18\x01 \x03(\x0b\x32+.bench.federated.OthersKeys.PublicKeysEntry\x12\x37\n\x06shares\x18\x02 \x03(\x0b\x32\'.bench.federated.OthersKeys.SharesEntry\x1a\x31\n\x0fPublicKeysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a-\n\x0bSharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x1c\n\tSurvivors\x12\x0f\n\x07parties\x18\x01 \x03(\t\"\x90\x02\n\x06Unmask\x12<\n\x0bseed_shares\x18\x01 \x03(\x0b\x32\'.bench.federated.Unmask.SeedSharesEntry\x12:\n\nkey_shares\x18\x02 \x03(\x0b\x32&.bench.federated.Unmask.KeySharesEntry\x12\'\n\x04next\x18\x03 \x01(\x0b\x32\x19.bench.federated.MaskKeys\x1a\x31\n\x0fSeedSharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x30\n\x0eKeySharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"G\n\x0bUnmaskedSum\x12\r\n\x05total\x18\x01 \x01(\x0c\x12)\n\x04next\x18\x02 \x01(\x0b\x32\x1b.bench.federated.OthersKeys\"\x93\x01\n\x0cPaillierKeys\x12\t\n\x01n\x18\x01 \x01(\x0c\x12\x44\n\x0cprivate_keys\x18\x02 \x03(\x0b\x32..bench.federated.PaillierKeys.PrivateKeysEntry\x1a\x32\n\x10PrivateKeysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\">\n\x0bPaillierSum\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63iphertexts\x18\x02 \x01(\x0c\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x01(\r\"W\n\x0e\x45ncryptedModel\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63iphertexts\x18\x02 \x01(\x0c\x12\x15\n\rfraction_bits\x18\x03 \x01(\r\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wire_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BYPARTY_VALUESENTRY']._loaded_options = None
+  _globals['_BYPARTY_VALUESENTRY']._serialized_options = b'8\001'
+  _globals['_MASKKEYS_SHARESENTRY']._loaded_options = None
+  _globals['_MASKKEYS_SHARESENTRY']._serialized_options = b'8\001'
+  _globals['_OTHERSKEYS_PUBLICKEYSENTRY']._loaded_options = None
+  _globals['_OTHERSKEYS_PUBLICKEYSENTRY']._serialized_options = b'8\001'
+  _globals['_OTHERSKEYS_SHARESENTRY']._loaded_options = None
+  _globals['_OTHERSKEYS_SHARESENTRY']._serialized_options = b'8\001'
+  _globals['_UNMASK_SEEDSHARESENTRY']._loaded_options = None
+  _globals['_UNMASK_SEEDSHARESENTRY']._serialized_options = b'8\001'
+  _globals['_UNMASK_KEYSHARESENTRY']._loaded_options = None
+  _globals['_UNMASK_KEYSHARESENTRY']._serialized_options = b'8\001'
+  _globals['_PAILLIERKEYS_PRIVATEKEYSENTRY']._loaded_options = None
+  _globals['_PAILLIERKEYS_PRIVATEKEYSENTRY']._serialized_options = b'8\001'
   _globals['_FROMPARTY']._serialized_start=31
-  _globals['_FROMPARTY']._serialized_end=124
-  _globals['_JOIN']._serialized_start=126
-  _globals['_JOIN']._serialized_end=197
-  _globals['_FROMARBITER']._serialized_start=199
-  _globals['_FROMARBITER']._serialized_end=265
+  _globals['_FROMPARTY']._serialized_end=123
+  _globals['_JOIN']._serialized_start=125
+  _globals['_JOIN']._serialized_end=213
+  _globals['_FROMARBITER']._serialized_start=215
+  _globals['_FROMARBITER']._serialized_end=280
+  _globals['_BYPARTY']._serialized_start=282
+  _globals['_BYPARTY']._serialized_end=392
+  _globals['_BYPARTY_VALUESENTRY']._serialized_start=347
+  _globals['_BYPARTY_VALUESENTRY']._serialized_end=392
+  _globals['_MASKKEYS']._serialized_start=395
+  _globals['_MASKKEYS']._serialized_end=527
+  _globals['_MASKKEYS_SHARESENTRY']._serialized_start=482
+  _globals['_MASKKEYS_SHARESENTRY']._serialized_end=527
+  _globals['_OTHERSKEYS']._serialized_start=530
+  _globals['_OTHERSKEYS']._serialized_end=763
+  _globals['_OTHERSKEYS_PUBLICKEYSENTRY']._serialized_start=667
+  _globals['_OTHERSKEYS_PUBLICKEYSENTRY']._serialized_end=716
+  _globals['_OTHERSKEYS_SHARESENTRY']._serialized_start=482
+  _globals['_OTHERSKEYS_SHARESENTRY']._serialized_end=527
+  _globals['_SURVIVORS']._serialized_start=765
+  _globals['_SURVIVORS']._serialized_end=793
+  _globals['_UNMASK']._serialized_start=796
+  _globals['_UNMASK']._serialized_end=1068
+  _globals['_UNMASK_SEEDSHARESENTRY']._serialized_start=969
+  _globals['_UNMASK_SEEDSHARESENTRY']._serialized_end=1018
+  _globals['_UNMASK_KEYSHARESENTRY']._serialized_start=1020
+  _globals['_UNMASK_KEYSHARESENTRY']._serialized_end=1068
+  _globals['_UNMASKEDSUM']._serialized_start=1070
+  _globals['_UNMASKEDSUM']._serialized_end=1141
+  _globals['_PAILLIERKEYS']._serialized_start=1144
+  _globals['_PAILLIERKEYS']._serialized_end=1291
+  _globals['_PAILLIERKEYS_PRIVATEKEYSENTRY']._serialized_start=1241
+  _globals['_PAILLIERKEYS_PRIVATEKEYSENTRY']._serialized_end=1291
+  _globals['_PAILLIERSUM']._serialized_start=1293
+  _globals['_PAILLIERSUM']._serialized_end=1355
+  _globals['_ENCRYPTEDMODEL']._serialized_start=1357
+  _globals['_ENCRYPTEDMODEL']._serialized_end=1444
 # @@protoc_insertion_point(module_scope)

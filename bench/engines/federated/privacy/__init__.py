@@ -1,0 +1,116 @@
+"""The privacy modes of the embedded engine: what a party lets out of its hands, and who could learn what from it.
+
+A mode is a module that adds up vectors over the parties in its own way. Its two sides, at a party and at the arbiter,
+talk in steps: first "join", then those of its ``SETUP``, then for every sum those of its ``STEPS``. A new mode is a
+module and a line in MODES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from bench.errors import UserError
+from bench.measure.trace import Recorder
+from bench.model.logistic import Array, Training
+
+# talk(step, kind, body) sends one message to the arbiter and returns its answer.
+Talk = Callable[[str, str, bytes], bytes]
+# exchange(kind, vector) returns the sum of the vector over all parties; kinds are "sums", "squares" and "round".
+Exchange = Callable[[str, Array], Array]
+# combine(step, kind, bodies) turns what the parties sent, in their order, into the answer to each.
+Combine = Callable[[str, str, dict[str, bytes]], dict[str, bytes]]
+
+
+class WrongBodyError(ValueError):
+    """A party sent what was not due; ``party`` is its id and the text says what it sent."""
+
+    def __init__(self, party: str, what: str) -> None:
+        super().__init__(what)
+        self.party = party
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What one side of a mode is told. ``roles``: party id -> role of all that train, in their order.
+
+    ``party`` is the own id, empty at the arbiter; ``who`` names it for a reader.
+    """
+
+    party: str
+    who: str
+    roles: Mapping[str, str]
+    features: int
+    options: Mapping[str, Any]
+    recorder: Recorder
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the number of operations and bytes depends on."""
+
+    parties: int
+    features: int
+
+
+@dataclass(frozen=True)
+class Mode:
+    """An entry of the registry.
+
+    ``options`` are the settings and their defaults. ``learns`` says who could learn what: the ``arbiter``, the other
+    ``parties``, and what that ``assumes``. A mode with ``outlives`` goes on when a party is lost, as long as its
+    option ``threshold`` is met.
+    """
+
+    description: str
+    module: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    learns: Mapping[str, str] = field(default_factory=dict)
+    outlives: bool = False
+
+    def load(self) -> ModuleType:
+        """Import the mode's module."""
+        return import_module(self.module)
+
+
+_HERE = "bench.engines.federated.privacy"
+MODES = {
+    "plain": Mode(
+        "parties send their sums as they are",
+        f"{_HERE}.plain",
+        learns={
+            "arbiter": "every party's gradient (or weights) and loss of each round, and its share of the rows",
+            "parties": "the sum over all parties, so the common model of each round",
+            "assumes": "everybody trusts the arbiter with what gradients tell of rows",
+        },
+    ),
+    "masked": Mode(
+        "parties add random masks that cancel in the sum (secure aggregation, Bonawitz et al. 2017)",
+        f"{_HERE}.masked",
+        options={"threshold": None},
+        learns={
+            "arbiter": "the sum over all parties of each round, nothing of a single one",
+            "parties": "the sum over all parties; of two parties, each can take away its own part",
+            "assumes": "the arbiter follows the protocol, and fewer than the threshold of the parties collude with it",
+        },
+        outlives=True,
+    ),
+}
+
+
+def complete(name: str, options: Mapping[str, Any], training: Training, parties: int | None) -> dict[str, Any]:
+    """Return the mode's options with its defaults in place.
+
+    ``parties`` is None where only the data can tell. Raises UserError naming the option and what may stand there.
+    """
+    mode = MODES[name]
+    unknown = set(options) - set(mode.options)
+    if unknown:
+        offered = f"choose from {', '.join(mode.options)}" if mode.options else "it has none"
+        raise UserError(f"privacy_options: {sorted(unknown)[0]!r} is no option of {name}; {offered}")
+    settings = {**mode.options, **options}
+    mode.load().check(settings, training, parties)
+    return settings

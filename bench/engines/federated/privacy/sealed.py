@@ -1,0 +1,67 @@
+"""Messages between two parties that the arbiter carries but cannot read.
+
+Keys are agreed with X25519 (RFC 7748), derived with HKDF-SHA256 (RFC 5869), and messages sealed with ChaCha20-Poly1305
+(RFC 8439), all by the library ``cryptography``. The arbiter hands the public keys round: one that swaps them for its
+own could read everything, so it is trusted to follow the protocol (Bonawitz et al. 2017, section 6, needs a
+public-key infrastructure to lift that).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from bench.engines.federated.wire import WireError
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+SEAL_BYTES = _NONCE_BYTES + 16  # what sealing adds: the nonce and the tag
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """An X25519 key pair; ``private`` and ``public`` are 32 bytes each. The private key is in no repr."""
+
+    private: bytes = field(repr=False)
+    public: bytes
+
+    @staticmethod
+    def make() -> KeyPair:
+        """Draw a new pair."""
+        key = X25519PrivateKey.generate()
+        return KeyPair(key.private_bytes_raw(), key.public_key().public_bytes_raw())
+
+
+def agree(private: bytes, public: bytes, purpose: str) -> bytes:
+    """Return the 32-byte key that the owners of two key pairs share, one for each purpose.
+
+    Raises WireError when ``public`` is no public key.
+    """
+    try:
+        secret = X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError as error:
+        raise WireError("a public key that is none") from error
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose.encode()).derive(secret)
+
+
+def seal(key: bytes, text: bytes, context: str) -> bytes:
+    """Seal ``text`` for the holder of ``key``; it opens under the same context only."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + ChaCha20Poly1305(key).encrypt(nonce, text, context.encode())
+
+
+def unseal(key: bytes, box: bytes, context: str) -> bytes:
+    """Open what ``seal`` made.
+
+    Raises WireError when it was made with another key or context, or was changed on the way.
+    """
+    try:
+        return ChaCha20Poly1305(key).decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], context.encode())
+    except (InvalidTag, ValueError) as error:
+        raise WireError("a sealed message that cannot be opened") from error
