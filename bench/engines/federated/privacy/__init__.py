@@ -98,6 +98,29 @@ MODES = {
         },
         outlives=True,
     ),
+    "paillier": Mode(
+        "parties encrypt with a common Paillier key, and the arbiter adds up ciphertexts that it cannot read",
+        f"{_HERE}.paillier",
+        options={"key_bits": 2048},
+        learns={
+            "arbiter": "ciphertexts and their sums, which it cannot read: it never holds the private key",
+            "parties": "the sum over all parties; of two parties, each can take away its own part",
+            "assumes": "the arbiter follows the protocol, and no party gives it the private key: the arbiter and one "
+            "party together could read what every party sends",
+        },
+    ),
+    "paillier_host": Mode(
+        "hosts train on a model encrypted with the arbiter's Paillier key, the guest in plain (FATE 1.8)",
+        f"{_HERE}.paillier_host",
+        options={"key_bits": 2048, "re_encrypt_batches": 2},
+        learns={
+            "arbiter": "every party's weights of each round, for it holds the private key, and the sums of each for "
+            "the scaling",
+            "parties": "the guest the average of all weights of each round; hosts never a weight, but the loss on the "
+            "guest's rows",
+            "assumes": "everybody trusts the arbiter with what weights tell of rows, and it gives no host the key",
+        },
+    ),
 }
 
 
