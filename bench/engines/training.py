@@ -16,6 +16,8 @@ from bench.model.logistic import Array, State, Training
 
 # exchange(kind, vector) returns the sum of the vector over all parties; kinds are "sums", "squares" and "round".
 Exchange = Callable[[str, Array], Array]
+# local_sums(X, y, weights) returns what a party adds to a round's gradient, if not loss and gradient as they are.
+LocalSums = Callable[[Array, Array, Array], logistic.Sums]
 
 
 def load_shard(folder: Path) -> tuple[Array, Array]:
@@ -34,28 +36,46 @@ class _Party:
     rng: np.random.Generator
     recorder: Recorder
     exchange: Exchange
+    local_sums: LocalSums
 
 
 def train(
-    X: Array, y: Array, training: Training, seed: int, who: str, recorder: Recorder, exchange: Exchange
+    X: Array,
+    y: Array,
+    training: Training,
+    seed: int,
+    who: str,
+    recorder: Recorder,
+    exchange: Exchange,
+    local_sums: LocalSums | None = None,
 ) -> dict[str, Any]:
     """Train from this party's rows and what ``exchange`` brings from the others; return the model and what was run.
 
     The caller has begun epoch 0, the set-up; ``X`` is scaled in place. Every party ends with the same weights. With
     FedSGD each round adds up gradients, each party's weighted by its share of the rows n_k / n, and all take the same
     optimiser step. With FedAvg each round averages, weighted alike, the weights after ``local_epochs`` passes (McMahan
-    et al. 2017); the optimiser's state stays local. Raises CaseError when the loss or the weights are no longer finite.
+    et al. 2017); the optimiser's state stays local. With ``local_sums`` (FedSGD only) no loss is shared, and none is
+    reported. Raises CaseError when the loss or the weights are no longer finite.
     """
     means, deviations, rows = _standardise(X, recorder, exchange)
     recorder.end_epoch()
-    party = _Party(X, y, training, len(y) / rows, np.random.default_rng(seed), recorder, exchange)
+    party = _Party(
+        X,
+        y,
+        training,
+        len(y) / rows,
+        np.random.default_rng(seed),
+        recorder,
+        exchange,
+        local_sums or logistic.loss_and_gradient,
+    )
     local_round = _gradient_round if training.aggregation == "fedsgd" else _averaging_round
     weights, state = logistic.start(X.shape[1])
     losses: list[float] = []
     for number in range(1, training.rounds + 1):
         recorder.begin_epoch(number)
         loss, weights, state = local_round(party, weights, state)
-        recorder.end_epoch(loss)
+        recorder.end_epoch(None if local_sums else loss)
         if not (np.isfinite(loss) and np.isfinite(weights).all()):
             raise CaseError(f"{who}: training diverged in epoch {number * training.local_epochs}; lower learning_rate")
         losses.append(loss)
@@ -65,7 +85,7 @@ def train(
         "weights": weights.tolist(),
         "means": means.tolist(),
         "deviations": deviations.tolist(),
-        "losses": losses,
+        "losses": None if local_sums else losses,
         "epochs_run": len(losses) * training.local_epochs,
     }
 
@@ -88,7 +108,7 @@ def _gradient_round(party: _Party, weights: Array, state: State) -> tuple[float,
         with recorder.span("compute"):
             return logistic.run_epoch(party.X, party.y, weights, state, training, party.rng)
     with recorder.span("compute"):
-        sums = logistic.loss_and_gradient(party.X, party.y, weights)
+        sums = party.local_sums(party.X, party.y, weights)
         contribution = _weighted(sums.gradient / len(party.y), sums.loss / len(party.y), party.share)
     summed = party.exchange("round", contribution)
     with recorder.span("compute"):

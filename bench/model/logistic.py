@@ -100,6 +100,13 @@ class Sums(NamedTuple):
     gradient: Array
 
 
+class Clip(NamedTuple):
+    """How each row's gradient is clipped: to a Euclidean norm of ``limit``; ``norms`` (n,) are those of (x, 1)."""
+
+    norms: Array
+    limit: float
+
+
 class State(NamedTuple):
     """What an optimiser carries from step to step: two moments (zeros where it has none) and the number of steps."""
 
@@ -108,10 +115,11 @@ class State(NamedTuple):
     steps: int
 
 
-def loss_and_gradient(X: Array, y: Array, weights: Array) -> Sums:
+def loss_and_gradient(X: Array, y: Array, weights: Array, clip: Clip | None = None) -> Sums:
     """Return the summed log loss and its gradient over all rows, without the penalty.
 
-    ``X`` is (n, d), ``y`` (n,) of 0 and 1, ``weights`` (d + 1,) with the intercept last; the gradient is (d + 1,).
+    ``X`` is (n, d), ``y`` (n,) of 0 and 1, ``weights`` (d + 1,) with the intercept last; the gradient is (d + 1,). With
+    ``clip`` each row's gradient, (sigmoid(z) - y) (x, 1), is clipped before it is added; the loss is not.
     Numerically stable for any finite margin: only exp(-|z|) is taken.
     """
     rows, width = X.shape
@@ -138,6 +146,10 @@ def loss_and_gradient(X: Array, y: Array, weights: Array) -> Sums:
         np.copysign(e, z, out=e)
         e += 0.5
         e -= target
+        if clip is not None:
+            np.abs(e, out=t)
+            t *= clip.norms[start : start + block]
+            e /= np.maximum(t / clip.limit, 1.0, out=t)
         gradient[:-1] += e @ x
         gradient[-1] += e.sum()
     return Sums(float(loss), gradient)

@@ -103,7 +103,7 @@ def main() -> None:
         for repeat in range(options.repeats):
             for kind, measure in kinds.items():
                 place = Path(name) / f"{repeat}.{kind}"
-                job = Job(training, "plain", parts, names, 0, place, 600.0, measure)
+                job = Job(training, "plain", {}, parts, names, 0, place, 600.0, measure)
                 outcome = ENGINES[kind.partition(",")[0]].train(job)
                 seconds.setdefault(kind, []).append(epoch_seconds(outcome))
                 walls.setdefault(kind, []).append(outcome.startup_seconds + outcome.training_seconds)

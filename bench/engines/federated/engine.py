@@ -25,11 +25,13 @@ def train(job: Job) -> Outcome:
 
     Raises CaseError, naming the party at fault, or the option that does not suit the number of parties.
     """
-    shards, outlives = job.prepared.shards, MODES[job.privacy].outlives
+    shards, mode = job.prepared.shards, MODES[job.privacy]
+    module = mode.load()
     try:
         options = complete(job.privacy, job.privacy_options, job.training, len(shards))
     except UserError as error:
         raise CaseError(str(error)) from error
+    options = getattr(module, "settle", lambda given, _: given)(options, job.training)
     shared = {
         "token": secrets.token_urlsafe(24),
         "address": str(job.folder / "arbiter.json"),
@@ -49,9 +51,9 @@ def train(job: Job) -> Outcome:
     for shard in shards:
         more = {"core": cores.get(shard.party), "calibrate": job.measure and shard is largest}
         trained = worker(job, shard, "bench.engines.federated.party", **shared, **more)
-        parties.append(replace(trained, may_be_lost=outlives))
+        parties.append(replace(trained, may_be_lost=mode.outlives))
     outcome = launch(job, [*parties, arbiter], lambda _: "federated")
-    outcome.notes += getattr(MODES[job.privacy].load(), "warnings", lambda _: [])(options)
+    outcome.notes += getattr(module, "warnings", lambda _: [])(options)
     return outcome
 
 

@@ -121,6 +121,18 @@ MODES = {
             "assumes": "everybody trusts the arbiter with what weights tell of rows, and it gives no host the key",
         },
     ),
+    "dp": Mode(
+        "parties clip gradients and add Gaussian noise (differential privacy)",
+        f"{_HERE}.dp",
+        options={"epsilon": 1.0, "delta": 1e-6, "clip": 1.0, "protects": "row"},
+        learns={
+            "arbiter": "every party's gradients under noise: of one row (or one party) no more than epsilon and delta "
+            "allow. Exactly: sums and squares of each party's columns, once, and its number of rows",
+            "parties": "the sum of the gradients under noise, so the common model of each round. Exactly: the common "
+            "means and deviations",
+            "assumes": "nobody is trusted with a row in the rounds; the sums for the scaling are not covered",
+        },
+    ),
 }
 
 

@@ -23,7 +23,7 @@ def check(options: Mapping[str, Any], training: Training, parties: int | None) -
 def party(setup: Setup, talk: Talk) -> Exchange:
     """Join, and return the function that sends a vector as it is and returns the sum over all parties."""
     due = wire.lengths(setup.features)
-    talk(wire.JOIN, "", b"")
+    wire.check_length(talk(wire.JOIN, "", b""), 0, 8)
 
     def exchange(kind: str, vector: Array) -> Array:
         with setup.recorder.span("serialise"):

@@ -1,0 +1,100 @@
+"""Mode ``dp``: differential privacy by clipping and Gaussian noise, added by each party before anything leaves it.
+
+With ``protects: row`` each row's gradient is clipped to a Euclidean norm of ``clip``, and a party's sum of them gets
+noise of standard deviation ``noise_multiplier * clip`` (Abadi et al. 2016, full batches): whether a row was there is
+hidden from everybody but its own party, the arbiter included, and nobody else need be trusted. With ``protects: party``
+a party's whole update, its mean gradient, is clipped, and noise hides all its rows together: two updates can be
+``2 clip`` apart, and few parties' noise does not average out, so this costs far more accuracy.
+
+All rounds together are one Gaussian mechanism with a noise multiplier smaller by the root of their number (Dong et al.
+2022, corollary 3.3), so its exact (epsilon, delta) is known (Balle and Wang 2018): computed by the library
+``dp-accounting``. Not covered: means and deviations that scale the columns, and the number of rows, which are shared
+exactly as in mode plain. The loss is not shared. The noise is NumPy's, seeded by the system: good enough to measure
+what noise costs, not hardened against attacks on floating-point noise (Mironov 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bench.engines import training as loop
+from bench.engines.federated.privacy import Exchange, Setup, plain
+from bench.errors import UserError
+from bench.model import logistic
+from bench.model.logistic import Array, Sums, Training
+
+SETUP, STEPS, DIRECT = plain.SETUP, plain.STEPS, plain.DIRECT
+party, arbiter, calibrate, operations, sizes = (
+    plain.party,
+    plain.arbiter,
+    plain.calibrate,
+    plain.operations,
+    plain.sizes,
+)
+
+
+def check(options: Mapping[str, Any], training: Training, parties: int | None) -> None:
+    """Refuse what gives no guarantee, and training whose releases are not one clipped sum a round.
+
+    Raises UserError.
+    """
+    for name, largest in (("epsilon", np.inf), ("delta", 1.0), ("clip", np.inf)):
+        value = options[name]
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < largest
+        if not good:
+            upper = "" if largest == np.inf else f" and below {largest:g}"
+            raise UserError(f"privacy_options.{name}: {value!r} is not a number above 0{upper}")
+    if options["protects"] not in ("row", "party"):
+        raise UserError(f"privacy_options.protects: {options['protects']!r} is not one of row, party")
+    if training.aggregation != "fedsgd":
+        raise UserError("privacy: dp adds noise to gradients; use aggregation: fedsgd")
+    if training.tolerance:
+        raise UserError("training.tolerance: with dp the loss is not shared, so it cannot stop the training; use 0")
+
+
+def settle(options: Mapping[str, Any], training: Training) -> dict[str, Any]:
+    """Return the options with the ``noise_multiplier`` that meets (epsilon, delta) over all rounds."""
+    from dp_accounting import gaussian_mechanism  # takes a second to import
+
+    one_release = gaussian_mechanism.get_sigma_gaussian(options["epsilon"], options["delta"])
+    return {**options, "noise_multiplier": float(np.sqrt(training.rounds) * one_release)}
+
+
+def warnings(options: Mapping[str, Any]) -> list[str]:
+    """Say what the guarantee is, and what it does not cover."""
+    return [
+        f"({options['epsilon']:g}, {options['delta']:g})-differential privacy of a {options['protects']} over all "
+        f"rounds, noise multiplier {options['noise_multiplier']:.4g} a round; the columns' means and deviations and "
+        "the number of rows are shared exactly and are not covered"
+    ]
+
+
+def train(setup: Setup, X: Array, y: Array, training: Training, seed: int, exchange: Exchange) -> dict[str, Any]:
+    """Train as in mode plain, from clipped sums with noise."""
+    options = setup.options
+    noise, clip = np.random.default_rng(), options["clip"]  # not from the run's seed: nobody else may know it
+    norms = np.empty(0)
+
+    def row_sums(X: Array, y: Array, weights: Array) -> Sums:
+        nonlocal norms
+        if not len(norms):  # X is scaled by now, and stays
+            norms = np.sqrt(np.einsum("ij,ij->i", X, X) + 1.0)
+        gradient = logistic.loss_and_gradient(X, y, weights, logistic.Clip(norms, clip)).gradient
+        return Sums(0.0, gradient + noise.normal(0.0, options["noise_multiplier"] * clip, len(gradient)))
+
+    def party_sums(X: Array, y: Array, weights: Array) -> Sums:
+        mean = logistic.loss_and_gradient(X, y, weights).gradient / len(y)
+        mean *= min(1.0, clip / max(float(np.linalg.norm(mean)), 1e-300))
+        mean += noise.normal(0.0, options["noise_multiplier"] * 2.0 * clip, len(mean))
+        return Sums(0.0, mean * len(y))
+
+    sums = row_sums if options["protects"] == "row" else party_sums
+    result = loop.train(X, y, training, seed, setup.who, setup.recorder, exchange, sums)
+    if options["delta"] * len(y) >= 1:
+        result["notes"] = [
+            f"{setup.who}: delta {options['delta']:g} is not below 1 / {len(y)} rows: a row could be given away whole"
+        ]
+    return result
