@@ -51,6 +51,7 @@ _FACTOR_BITS = 32
 # step. Hosts check before each step that what they cannot see has room.
 _MAGNITUDE_BITS = 13
 _GROWTH_BITS = 4
+_TOO_LARGE = f"weights of {2**_MAGNITUDE_BITS} or more (lower learning_rate)"
 
 
 def check(options: Mapping[str, Any], training: Training, parties: int | None) -> None:
@@ -270,9 +271,12 @@ def _average(setup: Setup, private: PaillierPrivateKey, bodies: dict[str, bytes]
             own = wire.numbers(bodies[guest], wire.lengths(setup.features)[wire.ROUND])
         except wire.WireError as error:
             raise WrongBodyError(guest, str(error)) from error
-    hosts = [_decrypted(setup, private, party, body) for party, body in bodies.items() if party != guest]
+    parts = {party: _decrypted(setup, private, party, body) for party, body in bodies.items() if party != guest}
+    parts[guest] = own[:-2]
     with recorder.span("aggregate"):
-        weights = np.sum([own[:-2], *hosts], axis=0)
+        weights = np.sum(list(parts.values()), axis=0)
+        if np.abs(weights).max() >= 2**_MAGNITUDE_BITS:
+            raise WrongBodyError(max(parts, key=lambda party: float(np.abs(parts[party]).max())), _TOO_LARGE)
         # All parties' shares add up to 1. The loss was weighted by the guest's share and is its own rows' mean again.
         loss = float(own[-2] / own[-1])
     encrypted = _encrypted(setup, private.public_key, weights, loss)
@@ -301,7 +305,7 @@ def _decrypted(setup: Setup, private: PaillierPrivateKey, party: str, body: byte
         setup.recorder.count("decrypt", len(plaintexts))
         numbers = [number - public.n if number > public.n // 2 else number for number in plaintexts]
         if max(map(abs, numbers)) >> message.fraction_bits >= 2**_MAGNITUDE_BITS:
-            raise WrongBodyError(party, f"a weight of {2**_MAGNITUDE_BITS} or more; lower learning_rate")
+            raise WrongBodyError(party, _TOO_LARGE)
         return np.array([number / (1 << message.fraction_bits) for number in numbers])
 
 
