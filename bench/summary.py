@@ -90,7 +90,7 @@ def _operations(party: PartyTrace, epochs: Collection[int], passes: int) -> Tree
 
     The seconds are None where nobody measured that operation by itself.
     """
-    seconds: dict[str, float] = getattr(party, "operations", {})
+    seconds: dict[str, float] = party.operations
     counts: dict[str, float] = dict.fromkeys(seconds, 0.0)
     for (epoch, operation), times in party.recorder.counts.items():
         if epoch in epochs:
