@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from time import process_time
 from typing import Any, Literal
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
@@ -133,7 +134,7 @@ def _new_sum(
     members = list(members)
     order = [places[member] for member in members]
     seed_shares = shamir.split(new.seed, threshold, order)
-    key_shares = shamir.split(new.keys.private, threshold, order)
+    key_shares = shamir.split(new.keys.private.private_bytes_raw(), threshold, order)
     for member, seed_share, key_share in zip(members, seed_shares, key_shares, strict=True):
         if member == setup.party:
             new.shares[member] = seed_share + key_share
@@ -164,7 +165,7 @@ def _masked(setup: Setup, current: _Sum, words: Words, form: Format) -> Words:
     return total
 
 
-def _pair_mask(private: bytes, public: bytes, count: int, form: Format) -> Words:
+def _pair_mask(private: X25519PrivateKey, public: bytes, count: int, form: Format) -> Words:
     """Return the mask that two parties share; the one whose id sorts first adds it, the other takes it away."""
     return _stream(sealed.agree(private, public, "mask"), count, form)
 
@@ -305,8 +306,9 @@ def _masks(
         if party in inputs:
             masks.append(_stream(secret, count, form))
         else:
+            private = X25519PrivateKey.from_private_bytes(secret)
             for peer in inputs:
-                mask = _pair_mask(secret, keys[peer].public_key, count, form)
+                mask = _pair_mask(private, keys[peer].public_key, count, form)
                 masks.append(mask if peer < party else fixed_point.negate(mask))
             setup.recorder.count("agree on a secret", len(inputs))
     setup.recorder.count("mask, a number", len(masks) * count * form.words)

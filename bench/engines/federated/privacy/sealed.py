@@ -9,7 +9,7 @@ public-key infrastructure to lift that).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -26,25 +26,25 @@ SEAL_BYTES = _NONCE_BYTES + 16  # what sealing adds: the nonce and the tag
 
 @dataclass(frozen=True)
 class KeyPair:
-    """An X25519 key pair; ``private`` and ``public`` are 32 bytes each. The private key is in no repr."""
+    """An X25519 key pair; ``public`` is 32 bytes. The private key is an object: from bytes it costs as much again."""
 
-    private: bytes = field(repr=False)
+    private: X25519PrivateKey
     public: bytes
 
     @staticmethod
     def make() -> KeyPair:
         """Draw a new pair."""
         key = X25519PrivateKey.generate()
-        return KeyPair(key.private_bytes_raw(), key.public_key().public_bytes_raw())
+        return KeyPair(key, key.public_key().public_bytes_raw())
 
 
-def agree(private: bytes, public: bytes, purpose: str) -> bytes:
+def agree(private: X25519PrivateKey, public: bytes, purpose: str) -> bytes:
     """Return the 32-byte key that the owners of two key pairs share, one for each purpose.
 
     Raises WireError when ``public`` is no public key.
     """
     try:
-        secret = X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+        secret = private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:
         raise WireError("a public key that is none") from error
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose.encode()).derive(secret)
