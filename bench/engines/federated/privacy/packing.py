@@ -3,7 +3,7 @@
 A value x becomes the whole number round(x * 2^f) + L, which is not negative because |x| * 2^f may not exceed L. A slot
 of b bits holds the sum of such numbers from K parties as 2 * K * L < 2^b; no carry ever reaches the next slot, and the
 sum of m <= K of them is read back by taking m * L off. A value that could make the sum too large is refused by the
-party that has it, before anything is sent. (Packing as in BatchCrypt, Zhang et al., USENIX ATC 2020, section 4, but in
+party that has it, before anything is sent. (Packing as in BatchCrypt, Zhang et al., USENIX ATC 2020, but in
 fixed point that loses nothing to quantisation beyond the stated error.)
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, isfinite
 
 import gmpy2
 import numpy as np
@@ -82,15 +82,15 @@ class Packing:
         """
         if len(vector) != self.values:
             raise PackingError(f"{len(vector)} values where {self.values} are packed")
-        with np.errstate(over="ignore"):  # infinity is refused below
-            scaled = np.rint(np.ldexp(vector, self.fraction_bits))
-        numbers = [int(value) + self._offset if np.isfinite(value) else -1 for value in scaled]
-        for place, number in enumerate(numbers):
-            if not 0 <= number <= 2 * self._offset:
-                raise PackingError(
-                    f"value {place + 1} of {self.values} is {vector[place]:.6g}, where packing for the sum of "
-                    f"{self.parties} holds up to {self.limit:.6g}"
-                )
+        with np.errstate(over="ignore"):  # infinity is refused
+            scaled = np.rint(np.ldexp(vector, self.fraction_bits)).tolist()
+        numbers = [int(value) + self._offset if isfinite(value) else -1 for value in scaled]
+        if min(numbers) < 0 or max(numbers) > 2 * self._offset:
+            place = next(place for place, number in enumerate(numbers) if not 0 <= number <= 2 * self._offset)
+            raise PackingError(
+                f"value {place + 1} of {self.values} is {vector[place]:.6g}, where packing for the sum of "
+                f"{self.parties} holds up to {self.limit:.6g}"
+            )
         groups = (numbers[first : first + self.slots] for first in range(0, self.values, self.slots))
         return [int(gmpy2.pack(group, self.slot_bits)) for group in groups]
 

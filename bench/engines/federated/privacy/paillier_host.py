@@ -1,8 +1,8 @@
 """Mode ``paillier_host``: hosts train on an encrypted model that they cannot read, as in FATE 1.8's HomoLR.
 
 The arbiter makes the Paillier key pair and keeps the private key. The guest trains in plain. A host gets the model
-encrypted and takes the gradient of the log loss's Taylor polynomial at 0 (Hardy et al. 2017, arXiv:1711.10677, section
-3), 0.25 z - 0.5 y with y = -1 or 1, which is linear in the weights. A step of gradient descent over a batch of b rows
+encrypted and takes the gradient of the log loss's Taylor polynomial at 0 (Hardy et al. 2017, arXiv:1711.10677),
+0.25 z - 0.5 y with y = -1 or 1, which is linear in the weights. A step of gradient descent over a batch of b rows
 is then itself linear,
 
     w - rate (0.25 X'X w / b - 0.5 X'y / b + alpha w) = M w + v,
@@ -330,7 +330,7 @@ def calibrate(setup: Setup, side: Literal["party", "arbiter"]) -> dict[str, floa
 
     A host multiplies by numbers of both signs and mostly of some 24 bits: only the diagonal of M is near 1.
     """
-    public, private = generate_paillier_keypair(n_length=setup.options["key_bits"])
+    public, private = paillier.sample_keys(setup.options["key_bits"])
     plaintext = secrets.randbelow(public.n >> 2)
     ciphertext = public.raw_encrypt(plaintext)
     encrypt = paillier.timed(partial(public.raw_encrypt, plaintext))
