@@ -156,9 +156,15 @@ def test_a_host_that_sends_what_was_not_due_is_named(
     assert refusal.value.party == host
 
 
-def test_weights_that_grow_too_large_are_refused(train: Callable[[Training], Outcome]) -> None:
-    with pytest.raises(CaseError, match=r"^party \d+ \(\w+\).* \(lower learning_rate\) in epoch \d$"):
-        train(training(learning_rate=1e5))
+@pytest.mark.parametrize(
+    ("learning_rate", "why"),
+    [(1e5, r"sent weights of 8192 or more \(lower learning_rate\) in epoch \d"), (1e290, "may outgrow the key; .*")],
+)
+def test_weights_that_grow_too_large_are_refused(
+    train: Callable[[Training], Outcome], learning_rate: float, why: str
+) -> None:
+    with pytest.raises(CaseError, match=rf"^party \d+ \(host\):? .*{why}$"):
+        train(training(learning_rate=learning_rate))
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ STEPS = (wire.SUM,)
 DIRECT: tuple[str, ...] = ()
 
 KEY_BITS = (1024, 2048, 3072)
-# NIST SP 800-57 part 1, revision 5, tables 2 and 4: a modulus of 2048 bits has the 112 bits of strength that are the least
-# allowed until 2030, 3072 bits have 128; 1024 bits (80) have been disallowed since 2014.
+# NIST SP 800-57 part 1, revision 5, tables 2 and 4: a modulus of 2048 bits has the 112 bits of strength that are the
+# least allowed until 2030, 3072 bits have 128; 1024 bits (80) have been disallowed since 2014.
 _LEAST_KEY_BITS = 2048
 _CALIBRATION_SECONDS = 0.05
 

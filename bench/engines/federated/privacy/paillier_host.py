@@ -20,14 +20,16 @@ model. The sums for the scaling go in plain, as in mode ``plain``; the loss is t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from math import log2
 from operator import mul
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from phe.paillier import EncryptedNumber, PaillierPrivateKey, PaillierPublicKey, generate_paillier_keypair
 
 from bench.engines import training as in_plain
@@ -35,6 +37,7 @@ from bench.engines.federated import wire
 from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, WrongBodyError, paillier, plain
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
 from bench.errors import CaseError, UserError
+from bench.measure.trace import Recorder
 from bench.model import logistic
 from bench.model.logistic import Array, Training
 
@@ -153,11 +156,13 @@ def train(setup: Setup, X: Array, y: Array, training: Training, seed: int, excha
     with recorder.span("encrypt"):
         zeros = [EncryptedNumber(exchange.public, exchange.public.raw_encrypt(0)) for _ in range(X.shape[1] + 1)]
         recorder.count("encrypt", len(zeros))
+    one_pass = _passes(X, y, training, seed, recorder)
     recorder.end_epoch()
-    model, losses, rng = _start(zeros), [], np.random.default_rng(seed)
+    model, losses = _start(zeros), []
     for number in range(1, training.rounds + 1):
         recorder.begin_epoch(number)
-        model = _local_epochs(setup, X, y, training, rng, exchange, model)
+        steps = chain.from_iterable(one_pass() for _ in range(training.local_epochs))
+        model = _local_steps(setup, exchange, model, steps)
         part = _weighted(setup, model, len(y) / rows)
         model, loss = exchange.swap(wire.SUM, wire.ROUND, part, setup)
         recorder.end_epoch(loss)
@@ -172,28 +177,34 @@ def train(setup: Setup, X: Array, y: Array, training: Training, seed: int, excha
     }
 
 
-def _local_epochs(
-    setup: Setup,
-    X: Array,
-    y: Array,
-    training: Training,
-    rng: np.random.Generator,
-    exchange: _HostExchange,
-    model: _Model,
-) -> _Model:
-    """Take the steps of one round, in the batches that logistic.run_epoch takes, and renew the weights in between."""
-    rows, steps = len(y), 0
+def _passes(
+    X: Array, y: Array, training: Training, seed: int, recorder: Recorder
+) -> Callable[[], Iterable[tuple[Array, Array]]]:
+    """Return a function that gives the steps of one pass over the rows, in the batches of logistic.run_epoch."""
+    rows, rng = len(y), np.random.default_rng(seed)
     size = min(training.batch_size or rows, rows)
-    for _ in range(training.local_epochs):
-        order = rng.permutation(rows) if size < rows else None
-        for first in range(0, rows, size):
-            if steps and steps % setup.options["re_encrypt_batches"] == 0:
-                model, _ = exchange.swap(RENEW, "", model, setup)
-            with setup.recorder.span("compute"):
-                batch = slice(None) if order is None else order[first : first + size]
-                matrix, shift = linear_step(X[batch], y[batch], training)
-            model = _step(setup, model, matrix, shift)
-            steps += 1
+
+    def step_of(batch: slice | NDArray[np.int64]) -> tuple[Array, Array]:
+        with recorder.span("compute"):
+            return linear_step(X[batch], y[batch], training)
+
+    if size == rows:
+        whole = [step_of(slice(None))]  # the same in every pass
+        return lambda: whole
+
+    def one_pass() -> Iterable[tuple[Array, Array]]:
+        order = rng.permutation(rows)
+        return (step_of(order[first : first + size]) for first in range(0, rows, size))
+
+    return one_pass
+
+
+def _local_steps(setup: Setup, exchange: _HostExchange, model: _Model, steps: Iterable[tuple[Array, Array]]) -> _Model:
+    """Take the steps of one round, and have the weights renewed in between."""
+    for number, (matrix, shift) in enumerate(steps):
+        if number and number % setup.options["re_encrypt_batches"] == 0:
+            model, _ = exchange.swap(RENEW, "", model, setup)
+        model = _step(setup, model, matrix, shift)
     return model
 
 
@@ -219,11 +230,11 @@ def _step(setup: Setup, model: _Model, matrix: Array, shift: Array) -> _Model:
     """
     recorder, fraction_bits = setup.recorder, model.fraction_bits + _FACTOR_BITS
     with recorder.span("compute"):
-        factors = [[int(factor) for factor in row] for row in np.rint(np.ldexp(matrix, _FACTOR_BITS))]
-        largest = max(sum(map(abs, row)) for row in factors) / 2**_FACTOR_BITS
-        bound = model.bound * largest + float(np.abs(shift).max())
-        if log2(bound) + fraction_bits + _FACTOR_BITS > setup.options["key_bits"] - 3:  # _weighted takes its part too
+        bound = model.bound * float(np.abs(matrix).sum(axis=1).max()) + float(np.abs(shift).max())
+        # The share of the rows that they are multiplied by in the end takes its bits too.
+        if not log2(bound) + fraction_bits + _FACTOR_BITS <= setup.options["key_bits"] - 3:
             raise CaseError(f"{setup.who}: weights may outgrow the key; lower learning_rate or re_encrypt_batches")
+        factors = [[int(factor) for factor in row] for row in np.rint(np.ldexp(matrix, _FACTOR_BITS))]
         addends = [int(np.rint(np.ldexp(value, _START_BITS))) << fraction_bits - _START_BITS for value in shift]
     with recorder.span("encrypt"):
         weights = [sum(map(mul, model.weights, row), addend) for row, addend in zip(factors, addends, strict=True)]
