@@ -404,3 +404,17 @@ def checks(models: Sequence[Model], runs: Sequence[Run]) -> list[Check]:
                     trouble = f"case {case['id']}: its epoch is not measured"
                 found.append(Check(model, str(run["run_id"]), case, epoch, predicted, trouble))
     return found
+
+
+def error_in_words(error: float) -> str:
+    """Write a relative error with its sign; above zero the prediction is too long."""
+    return f"{100 * error:+.0f}{figures.SPACE}%".replace("-", "\N{MINUS SIGN}")
+
+
+def verdict(errors: Mapping[str, float]) -> str:
+    """Say plainly whether the model holds; ``errors`` are those of held-out cases by name."""
+    limit = f"{100 * TOLERATED:.0f}{figures.SPACE}%"
+    off = [f"{name} ({error_in_words(error)})" for name, error in errors.items() if abs(error) > TOLERATED]
+    if not off:
+        return f"Within {limit} in {'the one case' if len(errors) == 1 else f'all {len(errors)} cases'}."
+    return f"Off by more than {limit} in {len(off)} of {len(errors)} cases: {', '.join(off)}."

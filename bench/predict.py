@@ -83,7 +83,7 @@ def as_text(chosen: argparse.Namespace) -> str:
     found = cost.checks(models, [run, *map(results.load, chosen.against)])
     lines = [f"Calibrated on {run['run_id']}, the first finished case of each mode:"]
     lines += [f"  {_named(model)}: {_shape(cost.work_of(run, model.case))}" for model in models]
-    lines += ["", *_predicted(models, works, predictions), "", *_held_out(found)]
+    lines += ["", *_predicted(models, works, predictions), "", *_held_out(found, str(run["run_id"]))]
     return "\n".join(lines) + "\n"
 
 
@@ -195,39 +195,25 @@ def _predicted(models: Sequence[Model], works: Sequence[Work], predictions: Sequ
     return lines[1:]
 
 
-def _held_out(found: Sequence[Check]) -> list[str]:
-    """Lay out what the model predicts for cases it was not calibrated on, against what they measured."""
+def _held_out(found: Sequence[Check], run: str) -> list[str]:
+    """Lay out what the model predicts for cases it was not calibrated on; those of other runs than ``run`` name it."""
     if not found:
         return ["No other finished case of these modes: the error of the model is not known."]
     both = [(check.measured["median"], check.predicted.epoch) for check in found if check.measured and check.predicted]
     unit = figures.time_unit(value for pair in both for value in pair)
     rows = [["", "calibrated on", *(f"{name} ({unit.name})" for name in ("measured", "predicted")), "error"]]
-    off, troubles = [], []
+    errors: dict[str, float] = {}
+    troubles = []
     for check in found:
-        where = f"{check.run}: {check.case['id']}"
+        where = check.case["id"] if check.run == run else f"{check.run}: {check.case['id']}"
         if check.error is None or check.measured is None or check.predicted is None:
             troubles.append(f"Not checked, {check.trouble}.")
             continue
         times = [figures.number(value / unit.size) for value in (check.measured["median"], check.predicted.epoch)]
-        rows.append([where, str(check.model.case["id"]), *times, error_in_words(check.error)])
-        if abs(check.error) > cost.TOLERATED:
-            off.append(check)
+        rows.append([where, str(check.model.case["id"]), *times, cost.error_in_words(check.error)])
+        errors[where] = check.error
     lines = ["Held-out cases, which the model has not seen:", *_columns(rows)] if len(rows) > 1 else []
-    return [*lines, *troubles, verdict(len(rows) - 1, off)] if lines else troubles
-
-
-def error_in_words(error: float) -> str:
-    """Write a relative error with its sign; above zero the prediction is too long."""
-    return f"{100 * error:+.0f} %".replace("-", "\N{MINUS SIGN}")
-
-
-def verdict(checked: int, off: Sequence[Check]) -> str:
-    """Say plainly whether the model holds."""
-    limit = f"{100 * cost.TOLERATED:.0f} %"
-    if not off:
-        return f"Within {limit} in {'the one case' if checked == 1 else f'all {checked} cases'}."
-    named = ", ".join(f"{check.case['id']} ({error_in_words(check.error or 0.0)})" for check in off)
-    return f"Off by more than {limit} in {len(off)} of {checked} cases: {named}."
+    return [*lines, *troubles, cost.verdict(errors)] if errors else troubles
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

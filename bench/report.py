@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from bench import charts, command, figures, findings, page, results
+from bench import charts, command, figures, findings, page, privacy_page, results
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
@@ -81,6 +81,7 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
         "glance": _glance(run),
         "concerns": findings.concerns(run),
         "trust": _trust(run),
+        "privacy": privacy_page.section(run, scores),
         "accuracy": _accuracy(run, scores),
         "time": _time(run),
         "bytes": _bytes(run),

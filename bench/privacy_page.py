@@ -1,0 +1,254 @@
+"""The report's section on privacy: what each protection costs, who learns what, and whether the cost model holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench import cost, figures, findings, page
+from bench.figures import dig
+from bench.findings import Case, Run, label_of, repeats_of
+from bench.page import Cell, Table
+
+# The phases that the operations of a protection are done in.
+CRYPTOGRAPHY = ("encrypt", "decrypt", "aggregate")
+_NOTHING = "no plain case"
+
+
+def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
+    """Return what the template shows; None where no finished case protects anything."""
+    cases = [
+        case
+        for case in run["cases"]
+        if figures.finished(case) and case.get("privacy") and case.get("network") in ("loopback", "hosts")
+    ]
+    if all(case["privacy"] == "plain" for case in cases):
+        return None
+    first = [case for place, case in enumerate(cases) if not any(_alike(case, other) for other in cases[:place])]
+    return {
+        "plot": _plot(first),
+        "costs": _costs(cases, scores),
+        "learns": _learns(cases),
+        "operations": _operations(first),
+        "held_out": _held_out(run),
+    }
+
+
+def plain(case: Case, cases: Sequence[Case]) -> Case | None:
+    """Return the case that a protected one is held against: embedded, in plain, and on the same rows.
+
+    Of several, one that aggregates in the same way, and then the one with most training settings in common.
+    """
+
+    def in_common(other: Case) -> tuple[bool, int]:
+        ours, theirs = case.get("training") or {}, other.get("training") or {}
+        same = sum(ours[key] == theirs.get(key) for key in ours)
+        return ours.get("aggregation") == theirs.get("aggregation"), same
+
+    candidates = [
+        other
+        for other in cases
+        if other.get("engine") == "federated"
+        and other.get("privacy") == "plain"
+        and figures.finished(other)
+        and all(other.get(key) == case.get(key) for key in ("dataset", "split", "balance"))
+    ]
+    return max(candidates, key=in_common, default=None)
+
+
+def _alike(one: Case, other: Case) -> bool:
+    """Say whether two cases protect and train in the same way, so that only their rows and parties differ."""
+    return one.get("engine") == other.get("engine") and cost.alike(one, other)
+
+
+def _mode(case: Case) -> str:
+    """Name a case's privacy mode; FATE's own are FATE's."""
+    return f"{case['privacy']} (FATE)" if str(case.get("engine")).startswith("fate") else str(case["privacy"])
+
+
+def _sides(case: Case) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return what was measured of the largest party and, where there is one, of the arbiter."""
+    by_party = dig(case, "time", "by_party") or {}
+    largest = dig(case, "time", "critical_party")
+    names = [largest, *(name for name in by_party if name.endswith("/arbiter"))]
+    return [(name, by_party[name]) for name in names if by_party.get(name)]
+
+
+def _plot(cases: Sequence[Case]) -> page.Plot | None:
+    """Stack the phases of the largest party and of the arbiter, a group a case."""
+    rows = [(case, _who(name), facts) for case in cases for name, facts in _sides(case)]
+    write, unit = page.time_writer(facts.get("epoch_seconds") for _, _, facts in rows)
+    title = "Time per epoch of the largest party and of the arbiter, in the first case of each mode"
+    return page.phase_plot(rows, title, unit, write, repeats_of(cases)) if rows else None
+
+
+def _who(name: str) -> str:
+    return "arbiter" if name.endswith("/arbiter") else f"largest party, {name}"
+
+
+def _costs(cases: Sequence[Case], scores: pd.DataFrame) -> Table:
+    """Hold time, bytes and scores of every mode against plain."""
+    write, unit = page.time_writer(dig(case, "time", "epoch_seconds") for case in cases)
+    write_bytes, bytes_unit = page.byte_writer(_both_ways(case) for case in cases)
+    rows = []
+    for case in cases:
+        base = plain(case, cases)
+        rows.append(
+            [
+                Cell(label_of(case)),
+                Cell(_mode(case), _options(case)),
+                page.figure(dig(case, "time", "epoch_seconds"), write),
+                page.ratio(case, base) if base else Cell(_NOTHING),
+                page.figure(_both_ways(case), write_bytes),
+                _times_the_bytes(case, base),
+                page.figure(dig(case, "metrics", "auc"), figures.score),
+                _gap(scores, case, base),
+            ]
+        )
+    columns = (
+        "Case",
+        "Privacy",
+        f"Epoch ({unit})",
+        "Times plain [95 % interval]",
+        f"Bytes per epoch ({bytes_unit})",
+        "Bytes, times plain",
+        "AUC",
+        "AUC, less plain's",
+    )
+    caption = (
+        f"What each protection costs; median and (below) lowest{figures.TO}highest, {repeats_of(cases)}. Plain is the "
+        "embedded case without protection on the same rows and with the same aggregation, or, where there is none, "
+        "with another. Times plain is the geometric mean of the ratios repeat by repeat, with their paired interval; "
+        "the difference of the AUC is paired too. Bytes are those of all parties' messages, both ways."
+    )
+    return Table(caption, columns, rows, columns[1:2])
+
+
+def _options(case: Case) -> str:
+    """Write a mode's options as a reader would set them."""
+    options = case.get("privacy_options")
+    return ", ".join(f"{name} {_value(value)}" for name, value in (options or {}).items() if value is not None)
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _both_ways(case: Case) -> dict[str, Any] | None:
+    """Return the message bytes of all parties in an epoch, sent and received."""
+    return figures.add_up(dig(case, "bytes", f"epoch_{way}") for way in ("sent", "received"))
+
+
+def _times_the_bytes(case: Case, base: Case | None) -> Cell:
+    if base is None or base is case:
+        return Cell("the measure" if base else _NOTHING)
+    pairs = figures.in_pairs(base, _both_ways(base), case, _both_ways(case))
+    return page.figure(figures.quotients(*pairs) if pairs else None, figures.number)
+
+
+def _gap(scores: pd.DataFrame, case: Case, base: Case | None) -> Cell:
+    """Write the paired difference of the AUC."""
+    if base is None or base is case:
+        return Cell("the measure" if base else _NOTHING)
+    gaps = findings.paired_differences(scores, case, base).get(findings.model_of(case) or "", {})
+    return page.figure(gaps.get("auc"), figures.difference)
+
+
+def _learns(cases: Sequence[Case]) -> Table:
+    """Say who could learn what, once for each mode."""
+    rows: dict[tuple[str, ...], list[Cell]] = {}
+    for case in cases:
+        learns = case.get("learns") or {}
+        parts = [str(learns.get(part) or "not recorded") for part in ("arbiter", "parties", "assumes")]
+        rows.setdefault((_mode(case), *parts), [Cell(text) for text in (_mode(case), *parts)])
+    columns = ("Privacy", "The arbiter learns", "The other parties learn", "Which rests on")
+    return Table("Who could learn what in each mode, and what that rests on", columns, list(rows.values()), columns[1:])
+
+
+def _operations(cases: Sequence[Case]) -> Table | None:
+    """Hold the operations of each protection, as counted and timed, against the phases that they were done in."""
+    found = [
+        (case, name, facts)
+        for case in cases
+        for name, facts in _sides(case)
+        if any(_product(of) for of in (facts.get("operations") or {}).values())
+    ]
+    products = [[_product(of) for of in facts["operations"].values()] for _, _, facts in found]
+    write, unit = page.time_writer(figures.add_up(column) for column in products)
+    body = []
+    for (case, name, facts), column in zip(found, products, strict=True):
+        rows = []
+        for (operation, of), product in zip(facts["operations"].items(), column, strict=True):
+            each = page.figure(of.get("seconds"), lambda value: figures.number(value * 1e6))
+            rows.append([Cell(operation), page.figure(of.get("count"), _times), each, page.figure(product, write)])
+        total, spent = figures.add_up(column), _spent(facts)
+        rows.append([Cell("all operations"), Cell(""), Cell(""), page.figure(total, write)])
+        rows.append([Cell("measured: encrypt + decrypt + aggregate"), Cell(""), Cell(""), page.figure(spent, write)])
+        ratio = figures.quotients(figures.values_of(total), figures.values_of(spent)) if spent and total else None
+        rows.append([Cell("measured, times the operations"), Cell(""), Cell(""), page.figure(ratio, figures.number)])
+        body += [[Cell(f"{label_of(case)}: {_who(name)}")], *rows]
+    columns = ("Operation", "Count an epoch", "CPU time of one (µs)", f"CPU time an epoch ({unit})")
+    caption = (
+        "The cost model against the measurement, for the largest party and the arbiter in the first case of each mode: "
+        "operations as counted in the epochs, CPU time of one as timed by itself after the training of the same run, "
+        "and their product; below, the CPU time of the phases that they are done in. Median and (below) "
+        f"lowest{figures.TO}highest, {repeats_of(case for case, _, _ in found)}."
+    )
+    return Table(caption, columns, body) if body else None
+
+
+def _product(operation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Multiply count and seconds, repeat by repeat; None where the operation was not done, or not timed."""
+    count, seconds = (figures.values_of(operation.get(key)) for key in ("count", "seconds"))
+    if len(count) != len(seconds) or not any(count):
+        return None
+    return figures.summarise([times * each for times, each in zip(count, seconds, strict=True)])
+
+
+def _times(count: float) -> str:
+    """Write how often something is done; less than once an epoch where several epochs share a sum."""
+    return figures.count(count) if float(count).is_integer() else figures.number(count)
+
+
+def _spent(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the CPU seconds of the phases that operations are done in."""
+    return figures.add_up(dig(facts, "cpu_phases", phase) for phase in CRYPTOGRAPHY)
+
+
+def _held_out(run: Run) -> dict[str, Any] | None:
+    """Return the predictions for cases that the model was not calibrated on, and what they say about it."""
+    models, _ = cost.calibrated(run)
+    found = [
+        (check, check.measured, check.predicted.epoch, check.error)
+        for check in cost.checks(models, [run])
+        if check.measured and check.predicted and check.error is not None
+    ]
+    if not found:
+        return None
+    unit = figures.time_unit(value for _, epoch, predicted, _ in found for value in (epoch["median"], predicted))
+    rows = [
+        [
+            Cell(label_of(check.case)),
+            Cell(label_of(check.model.case)),
+            page.figure(epoch, lambda value: figures.in_unit(value, unit)),
+            Cell(figures.in_unit(predicted, unit), "", predicted),
+            Cell(cost.error_in_words(error), "", error),
+        ]
+        for check, epoch, predicted, error in found
+    ]
+    columns = (
+        "Case",
+        "Model calibrated on",
+        f"Epoch, measured ({unit.name})",
+        f"Epoch, predicted ({unit.name})",
+        "Error",
+    )
+    caption = (
+        "The model's error on cases that it has not seen: it is calibrated on the first case of each mode, and "
+        "predicts the others from their rows, features and parties. Above zero, the prediction is too long. Measured: "
+        f"median and (below) lowest{figures.TO}highest, {repeats_of(check.case for check, *_ in found)}."
+    )
+    errors = {label_of(check.case): error for check, _, _, error in found}
+    return {"table": Table(caption, columns, rows, columns[1:2]), "verdict": cost.verdict(errors)}
