@@ -272,7 +272,7 @@ def _party(
     units = _units(case, work, "party", processes, everybody, passes)
     power = 2 if _counts(processes[-1]) and case["privacy"] in _SQUARES else 1
     computing = [_cpu_of(facts, "compute") for facts in processes]
-    fixed, rate = _line([rows * (work.features + 1) ** power for rows, _ in group], computing)
+    fixed, rate = line([rows * (work.features + 1) ** power for rows, _ in group], computing)
     rest = [_cpu(case, facts) - seconds - _product(units) for facts, seconds in zip(processes, computing, strict=True)]
     return Party(
         fixed, rate, power, {name: seconds for name, (_, seconds) in units.items()}, max(0.0, fmean(rest)) / steps
@@ -329,7 +329,7 @@ def _cpu_of(facts: Mapping[str, Any], phase: str) -> float:
     return float(dig(measured(dig(facts, "cpu_phases", phase)), "median") or 0.0)
 
 
-def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Return (fixed, rate) of y = fixed + rate x, by least squares; neither is negative.
 
     Where the values of x are about the same, or the fit goes below zero, the line goes through the origin.

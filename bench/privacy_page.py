@@ -169,42 +169,46 @@ def _learns(cases: Sequence[Case]) -> Table:
 
 def _operations(cases: Sequence[Case]) -> Table | None:
     """Hold the operations of each protection, as counted and timed, against the phases that they were done in."""
-    found = [
-        (case, name, facts)
-        for case in cases
-        for name, facts in _sides(case)
-        if any(_product(of) for of in (facts.get("operations") or {}).values())
-    ]
-    products = [[_product(of) for of in facts["operations"].values()] for _, _, facts in found]
-    write, unit = page.time_writer(figures.add_up(column) for column in products)
+    found = [(case, name, facts, _products(facts)) for case in cases for name, facts in _sides(case)]
+    found = [entry for entry in found if entry[-1]]
+    write, unit = page.time_writer(figures.add_up(products.values()) for *_, products in found)
     body = []
-    for (case, name, facts), column in zip(found, products, strict=True):
-        rows = []
-        for (operation, of), product in zip(facts["operations"].items(), column, strict=True):
-            each = page.figure(of.get("seconds"), lambda value: figures.number(value * 1e6))
-            rows.append([Cell(operation), page.figure(of.get("count"), _times), each, page.figure(product, write)])
-        total, spent = figures.add_up(column), _spent(facts)
-        rows.append([Cell("all operations"), Cell(""), Cell(""), page.figure(total, write)])
-        rows.append([Cell("measured: encrypt + decrypt + aggregate"), Cell(""), Cell(""), page.figure(spent, write)])
-        ratio = figures.quotients(figures.values_of(total), figures.values_of(spent)) if spent and total else None
-        rows.append([Cell("measured, times the operations"), Cell(""), Cell(""), page.figure(ratio, figures.number)])
-        body += [[Cell(f"{label_of(case)}: {_who(name)}")], *rows]
-    columns = ("Operation", "Count an epoch", "CPU time of one (µs)", f"CPU time an epoch ({unit})")
+    for case, name, facts, products in found:
+        total, spent = figures.add_up(products.values()), _spent(facts)
+        ratio = figures.quotients(figures.values_of(total), figures.values_of(spent)) if total and spent else None
+        body.append([Cell(f"{label_of(case)}: {_who(name)}")])
+        for operation, product in products.items():
+            each = page.figure(facts["operations"][operation].get("seconds"), lambda value: figures.number(value * 1e6))
+            count = page.figure(facts["operations"][operation].get("count"), _times)
+            body.append([Cell(operation), count, each, page.figure(product, write), Cell("")])
+        body.append([Cell("all operations"), *[Cell("")] * 2, page.figure(total, write), Cell("")])
+        measured = (page.figure(spent, write), page.figure(ratio, figures.number))
+        body.append([Cell(" + ".join(CRYPTOGRAPHY)), *[Cell("")] * 2, *measured])
+    columns = (
+        "Operation",
+        "Count an epoch",
+        "CPU time of one (µs)",
+        f"CPU time an epoch ({unit})",
+        "Measured, times the operations",
+    )
     caption = (
         "The cost model against the measurement, for the largest party and the arbiter in the first case of each mode: "
         "operations as counted in the epochs, CPU time of one as timed by itself after the training of the same run, "
         "and their product; below, the CPU time of the phases that they are done in. Median and (below) "
-        f"lowest{figures.TO}highest, {repeats_of(case for case, _, _ in found)}."
+        f"lowest{figures.TO}highest, {repeats_of(case for case, *_ in found)}."
     )
     return Table(caption, columns, body) if body else None
 
 
-def _product(operation: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Multiply count and seconds, repeat by repeat; None where the operation was not done, or not timed."""
-    count, seconds = (figures.values_of(operation.get(key)) for key in ("count", "seconds"))
-    if len(count) != len(seconds) or not any(count):
-        return None
-    return figures.summarise([times * each for times, each in zip(count, seconds, strict=True)])
+def _products(facts: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Return count times seconds of each operation that a process did, repeat by repeat; None where it is not timed."""
+    products = {}
+    for name, operation in (facts.get("operations") or {}).items():
+        count, seconds = (figures.values_of(operation.get(key)) for key in ("count", "seconds"))
+        if any(count):
+            pairs = zip(count, seconds, strict=True) if len(count) == len(seconds) else ()
+            products[name] = figures.summarise([times * each for times, each in pairs])
+    return products
 
 
 def _times(count: float) -> str:

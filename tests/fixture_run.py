@@ -9,6 +9,8 @@ from random import Random
 from statistics import median
 from typing import Any
 
+from bench.engines.federated.privacy import MODES, Shape
+
 METRICS = (
     "accuracy precision_0 recall_0 f1_0 precision_1 recall_1 f1_1 specificity auc ks average_precision log_loss"
 ).split()
@@ -116,9 +118,12 @@ class Writer:
         values = {phase: [self.noisy(s * self.pace) for _ in case["repeats_done"]] for phase, s in phases.items()}
         wall = [sum(column) for column in zip(*values.values(), strict=True)]
         rest = zip(values["unattributed"], wall, strict=True)
+        cpu = {phase: [self.noisy(0.9 * value) for value in column] for phase, column in values.items()}
+        cpu.pop("wait", None)
         time["by_party"][party] = {
             "epoch_seconds": summary(wall),
-            "cpu_seconds": summary([self.noisy(sum(phases.values()) * 0.8) for _ in wall]),
+            "cpu_seconds": summary([sum(column) for column in zip(*cpu.values(), strict=True)]),
+            "cpu_phases": {phase: summary(column) for phase, column in cpu.items()},
             "attributed_share": summary([1 - unattributed / whole for unattributed, whole in rest]),
             "phases": {phase: summary(column) for phase, column in values.items()},
             "rows": None if role == "arbiter" else summary([int(91390 * SHARES.get(party, 1))] * len(wall)),
@@ -242,6 +247,58 @@ def _cases(writer: Writer) -> list[dict[str, Any]]:
     return [central, bound, local, sgd, average]
 
 
+def _protect(writer: Writer, case: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """Give a case what a protection leaves in run.json; ``seconds``: operation -> CPU seconds of one."""
+    mode = MODES[case["privacy"]]
+    case["privacy_options"], case["learns"] = dict(mode.options), dict(mode.learns)
+    by_party = case["time"]["by_party"]
+    shape = Shape(len(by_party) - 1, 37)
+    for party, facts in by_party.items():
+        due = mode.load().operations(shape, case["privacy_options"], "arbiter" if "arbiter" in party else "party")
+        facts["operations"] = {
+            operation: {
+                "count": summary([times] * writer.repeats),
+                "seconds": summary([writer.noisy(seconds[operation]) for _ in range(writer.repeats)]),
+            }
+            for operation, times in due.items()
+        }
+    return case
+
+
+def _protected(writer: Writer) -> list[dict[str, Any]]:
+    """Make up masked and Paillier cases, one of them of another shape, and one of FATE's."""
+    n = writer.repeats
+    masked = _case("masked", "Masked", "federated", n, privacy="masked")
+    slower = _federated_seconds(1.2)
+    for phases in slower.values():
+        phases.update(encrypt=0.002, decrypt=0.0008)
+    writer.train(masked, slower, 743)
+    writer.score(masked, "federated")
+    units = {"mask, a number": 2e-7, "agree on a secret": 8e-5, "make a key pair": 5e-5}
+    units |= {"share, a term": 1e-6, "seal or open": 4e-6, "join shares, a term": 2e-6}
+    _protect(writer, masked, units)
+    five = [f"{party}/host" for party in (9998, 9997, 9996, 10000)]
+    masked_5 = _case("masked-5", "Masked, five parties", "federated", n, privacy="masked", split="20/20/20/20/20")
+    phases = {"compute": 0.003, "encrypt": 0.002, "decrypt": 0.001, "transfer": 0.004, "unattributed": 1e-4}
+    shares = dict.fromkeys(("9999/guest", *five), 0.2)
+    writer.train(masked_5, {**dict.fromkeys(shares, phases), "10000/arbiter": slower["10000/arbiter"]}, 1037)
+    for party, share in shares.items():
+        masked_5["time"]["by_party"][party]["rows"] = summary([int(91390 * share)] * n)
+    writer.score(masked_5, "federated")
+    _protect(writer, masked_5, units)
+    paillier = _case("paillier", "Paillier", "federated", n, privacy="paillier")
+    seconds = _federated_seconds()
+    for party, phases in seconds.items():
+        phases.update({} if "arbiter" in party else {"encrypt": 0.0093, "decrypt": 0.0027})
+    writer.train(paillier, seconds, 569)
+    writer.score(paillier, "federated", -0.002)
+    _protect(writer, paillier, {"encrypt": 0.009, "decrypt": 0.0026, "add": 9e-6})
+    fate = _case("fate-done", "FATE's own", "fate", n, privacy="masked", learns=masked["learns"])
+    writer.train(fate, _federated_seconds(200), 1325)
+    writer.score(fate, "federated", -0.001)
+    return [masked, masked_5, paillier, fate]
+
+
 def _unfinished(n: int) -> list[dict[str, Any]]:
     failed = _case("federated-paillier", "Federated, Paillier", "federated", n, privacy="paillier", status="failed")
     failed |= {"error": "party 9998/host did not answer within 10 s (epoch 3)", "repeats_done": [], "epochs_run": []}
@@ -259,11 +316,13 @@ def write_run(
     pace: float = 1.0,
     seed: int = 1,
     unfinished: bool = True,
+    protected: bool = False,
 ) -> Path:
     """Write a run to ``folder`` and return it; ``pace`` multiplies every duration."""
     folder.mkdir(parents=True, exist_ok=True)
     writer = Writer(repeats, pace, seed)
-    cases = _cases(writer) + (_unfinished(repeats) if unfinished else [])
+    cases = _cases(writer)
+    cases += (_protected(writer) if protected else []) + (_unfinished(repeats) if unfinished else [])
     run = {
         "schema_version": 1,
         "run_id": f"20261123-14050{seed}-quick",

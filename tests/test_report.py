@@ -266,6 +266,107 @@ def test_the_rest_of_the_answer(page: Page) -> None:
     assert "On the common test set of 22,931 rows, AUC was 0.69" in page.text
 
 
+def test_a_run_without_protection_has_no_section_on_it(page: Page) -> None:
+    assert "What each protection costs" not in page.text
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, dict[str, Any]]]:
+    run = write_run(tmp_path_factory.mktemp("protected") / "run", protected=True)
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    return page_of(run), {case["id"]: case for case in facts["cases"]}
+
+
+def test_each_protection_is_held_against_plain(protected: tuple[Page, dict[str, dict[str, Any]]]) -> None:
+    page, cases = protected
+    columns = {
+        heading: page.column("What each protection costs", heading)
+        for heading in ("Privacy", "Epoch (ms)", "Times plain", "Bytes per epoch", "Bytes, times", "AUC", "AUC, less")
+    }
+    plain = cases["federated"]
+    for name in ("masked", "paillier", "fate-done"):
+        case = cases[name]
+        row = {heading: column[case["title"]] for heading, column in columns.items()}
+        check(row["Epoch (ms)"], case["time"]["epoch_seconds"], 1e-3)
+        both = [side["time"]["epoch_seconds"]["values"] for side in (case, plain)]
+        ratios = [a / b for a, b in zip(*both, strict=True)]
+        assert row["Times plain"][1] == pytest.approx(geometric_mean(ratios))
+        both_ways = [
+            sum(side["bytes"][f"epoch_{way}"]["median"] for way in ("sent", "received")) for side in (case, plain)
+        ]
+        assert row["Bytes per epoch"][1] == both_ways[0]
+        assert row["Bytes, times"][1] == pytest.approx(both_ways[0] / both_ways[1])
+        check(row["AUC"], case["metrics"]["auc"])
+        gaps = sorted(a - b for a, b in zip(*(s["metrics"]["auc"]["values"] for s in (case, plain)), strict=True))
+        assert row["AUC, less"][1] == pytest.approx(gaps[1], abs=1e-12)
+    assert columns["Privacy"]["Paillier"][0] == "paillier key_bits 2048"
+    assert columns["Privacy"]["FATE's own"][0] == "masked (FATE)"
+    assert columns["Times plain"]["Federated, FedSGD"] == ("the measure", None)
+    assert columns["Times plain"]["Masked, five parties"] == ("no plain case", None)
+
+
+def test_who_learns_what_is_told_of_each_mode(protected: tuple[Page, dict[str, dict[str, Any]]]) -> None:
+    page, cases = protected
+    rows = {row[0][0]: [text for text, _ in row[1:]] for row in page.table("Who could learn what")[1:]}
+    assert rows["masked"] == [cases["masked"]["learns"][part] for part in ("arbiter", "parties", "assumes")]
+    assert rows["plain"] == ["not recorded"] * 3
+    assert set(rows) == {"plain", "masked", "paillier", "masked (FATE)"}
+
+
+def test_operations_are_held_against_the_phases_they_were_done_in(
+    protected: tuple[Page, dict[str, dict[str, Any]]],
+) -> None:
+    page, cases = protected
+    columns = {
+        heading: page.column("The cost model against", heading)
+        for heading in ("Count", "CPU time of one", "CPU time an epoch", "Measured, times")
+    }
+    for case, who, party in (
+        ("masked", "largest party, 10000/host", "10000/host"),
+        ("paillier", "arbiter", "10000/arbiter"),
+    ):
+        facts, row = cases[case]["time"]["by_party"][party], f"{cases[case]['title']}: {who}: "
+        totals = [0.0] * 3
+        for operation, of in facts["operations"].items():
+            check(columns["Count"][row + operation], of["count"])
+            check(columns["CPU time of one"][row + operation], of["seconds"], 1e-6)
+            products = [n * each for n, each in zip(of["count"]["values"], of["seconds"]["values"], strict=True)]
+            totals = [total + product for total, product in zip(totals, products, strict=True)]
+        spent = [facts["cpu_phases"].get(phase) for phase in ("encrypt", "decrypt", "aggregate")]
+        measured = [sum(values) for values in zip(*(s["values"] for s in spent if s), strict=True)]
+        assert columns["CPU time an epoch"][row + "all operations"][1] == pytest.approx(sorted(totals)[1])
+        over = row + "encrypt + decrypt + aggregate"
+        assert columns["CPU time an epoch"][over][1] == pytest.approx(sorted(measured)[1])
+        ratios = sorted(a / b for a, b in zip(measured, totals, strict=True))
+        assert columns["Measured, times"][over][1] == pytest.approx(ratios[1])
+
+
+def test_the_error_of_the_cost_model_is_shown(protected: tuple[Page, dict[str, dict[str, Any]]]) -> None:
+    page, cases = protected
+    beginning = "The model's error"
+    error, epoch = (page.column(beginning, heading)["Masked, five parties"] for heading in ("Error", "Epoch, measured"))
+    check(epoch, cases["masked-5"]["time"]["epoch_seconds"], 1e-3)
+    predicted = page.column(beginning, "Epoch, predicted")["Masked, five parties"][1]
+    assert predicted is not None and epoch[1] is not None
+    assert error[1] == pytest.approx(predicted / epoch[1] - 1)
+    assert page.column(beginning, "Model calibrated on")["Masked, five parties"][0] == "Masked"
+
+
+def test_a_protected_run_of_an_older_version_is_shown(tmp_path: Path) -> None:
+    def older(content: dict[str, Any]) -> None:
+        for case in content["cases"]:
+            for key in ("privacy_options", "learns"):
+                case.pop(key, None)
+            for facts in (case["time"] or {}).get("by_party", {}).values():
+                for key in ("operations", "cpu_phases"):
+                    facts.pop(key, None)
+
+    page = page_of(change(write_run(tmp_path / "run", protected=True), older))
+    assert "The error of the cost model is not known" in page.text
+    assert {text for row in page.table("Who could learn what")[1:] for text, _ in row[1:]} == {"not recorded"}
+    assert page.column("What each protection costs", "Epoch")["Masked"][1] is not None
+
+
 def test_the_first_line_says_whether_data_is_synthetic(page: Page, tmp_path: Path) -> None:
     def first(text: str) -> str:
         return next(line for line in text.splitlines() if line.strip() and "20261123" not in line)
