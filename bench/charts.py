@@ -128,7 +128,7 @@ def line_plot(
 
 def ticks(low: float, high: float, inside: bool = False) -> list[float]:
     """Return about five round numbers that span ``low`` to ``high``, or lie ``inside`` them."""
-    if not high > low:
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # one value, but for its last digits
         high = low + (abs(low) or 1.0)
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
