@@ -95,6 +95,7 @@ test-cluster: $(VENV)/.dev ## from bare nodes to a federation, its failures, and
 
 perf: $(VENV)/.dev ## measure the kit's own speed; prints ratios measured in one run
 	@$(BIN)/python tests/perf/engines.py
+	@$(BIN)/python tests/perf/privacy.py
 	@$(BIN)/python tests/perf/data.py
 	@$(BIN)/python tests/perf/fate.py
 

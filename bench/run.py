@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from bench import data, engines, suite
+from bench.engines.federated.privacy import MODES
 from bench.errors import UserError
 from bench.execute import resume, start
 
@@ -24,6 +25,7 @@ examples:
   python -m bench.run --split label:3:0.5 --engine federated local
   python -m bench.run --suite throughput --repeats 10
   python -m bench.run --engine fate --repeats 1        FATE itself on this machine (make fate)
+  python -m bench.run --privacy plain masked paillier  what protections cost (suite privacy)
   python -m bench.run --resume results/20260102-030405-quick
 
 exit status: 0 all cases ok, 1 a case failed, 2 wrong input, 130 interrupted
@@ -68,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--suite",
         metavar="S",
-        help="a suite of the kit (see --list) or a .yml file; default: quick, or the first that has the --engine",
+        help="a suite of the kit (see --list) or a .yml file; default: quick, or the first that has what is wanted",
     )
     add("--data", nargs="+", metavar="FILE", help="your data instead of synthetic loans; several files: one a party")
     add("--test", metavar="FILE", help="a test file of your own (with --label)")
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def _print_choices() -> None:
     for title, entries in (
         ("engines", {name: engine.description for name, engine in engines.ENGINES.items()}),
+        ("privacy modes of engine federated", {name: mode.description for name, mode in MODES.items()}),
         ("datasets", data.KINDS),
         ("suites", suite.available()),
     ):
@@ -99,7 +102,7 @@ def _print_choices() -> None:
 
 def _plan(options: argparse.Namespace) -> dict[str, Any]:
     """Return the suite's plan with the command line laid over it."""
-    plan = suite.read(options.suite or _suite_with(options.engine or []))
+    plan = suite.read(options.suite or _suite_with(options.engine or [], options.privacy or []))
     suite.check(plan)
     if options.repeats is not None:
         plan["repeats"] = options.repeats
@@ -117,10 +120,11 @@ def _plan(options: argparse.Namespace) -> dict[str, Any]:
     return plan
 
 
-def _suite_with(wanted: list[str]) -> str:
-    """Return the suite to run where none is named: quick, unless only another one has the engines that are wanted."""
+def _suite_with(wanted: list[str], privacies: list[str]) -> str:
+    """Return the suite to run where none is named: quick, unless only another one has all that is wanted."""
     for name in (DEFAULT_SUITE, *suite.available()):
-        if set(wanted) <= {case.engine for case in suite.check(suite.read(name)).cases}:
+        cases = suite.check(suite.read(name)).cases
+        if set(wanted) <= {case.engine for case in cases} and set(privacies) <= {case.privacy for case in cases}:
             return name
     return DEFAULT_SUITE
 

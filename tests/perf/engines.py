@@ -41,15 +41,15 @@ print(np.median(seconds[5:]), np.median(floor[5:]))
 """
 
 
-def prepared(rows: int, features: int, folder: Path) -> tuple[Prepared, list[str]]:
-    """Make ``rows`` x ``features`` of noise with a learnable signal, split 25/25/50."""
+def prepared(rows: int, features: int, folder: Path, split: str = "25/25/50") -> tuple[Prepared, list[str]]:
+    """Make ``rows`` x ``features`` of noise with a learnable signal, spread over parties."""
     rng = np.random.default_rng(0)
     extra = max(4, rows // 1000)  # for the test set, which is not used here
     X = rng.standard_normal((rows + extra, features))
     y = (rng.random(len(X)) < 1 / (1 + np.exp(-X @ rng.standard_normal(features)))).astype(np.float64)
     names = [f"x{number}" for number in range(features)]
     dataset = Dataset("noise", X, y, names, ("0", "1"), "generated")
-    return prepare(dataset, parse("25/25/50"), Balance("none"), extra / len(X), 0, folder), names
+    return prepare(dataset, parse(split), Balance("none"), extra / len(X), 0, folder), names
 
 
 def epoch_seconds(outcome: Outcome) -> float:
