@@ -36,20 +36,7 @@ def render(run: Path) -> Path:
 
     Raises UserError when the folder is not a run, a file in it is damaged, or the page cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    try:
-        template = environment.get_template("report.html.j2")
-    except jinja2.TemplateNotFound as error:
-        raise UserError(
-            f"{TEMPLATES / 'report.html.j2'}: not found; run from a complete checkout of the kit"
-        ) from error
-    html = template.render(
+    html = template("report.html.j2").render(
         _contents(
             results.load(run),
             results.read_csv(run, "scores.csv"),
@@ -60,6 +47,21 @@ def render(run: Path) -> Path:
     path = Path(run) / "report.html"
     results.write_text(path, html)
     return path
+
+
+def template(name: str) -> jinja2.Template:
+    """Return the page template of this name; UserError where it is not there."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    try:
+        return environment.get_template(name)
+    except jinja2.TemplateNotFound as error:
+        raise UserError(f"{TEMPLATES / name}: not found; run from a complete checkout of the kit") from error
 
 
 def _near(folder: Path) -> Path:
