@@ -76,12 +76,17 @@ def _warnings(facts: dict[str, Any], processes: int) -> list[str]:
     return warnings
 
 
+def cores_available() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe(processes: int, load: list[float] | None) -> dict[str, Any]:
     """Return the environment as it stands in run.json.
 
     ``processes`` is how many a case runs at a time at most, ``load`` the load average before this program began.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = cores_available()
     facts: dict[str, Any] = {
         "cpu": _first_line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores_logical": psutil.cpu_count(),

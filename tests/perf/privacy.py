@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from engines import epoch_seconds, prepared
 
@@ -27,7 +27,8 @@ def train(rows: Prepared, names: list[str], mode: str, epochs: int, folder: Path
 
 def floor_of(outcome: Outcome, rows: Prepared) -> float:
     """Return the seconds that the library's own operations of an epoch take, on the core that has most of them."""
-    unit = next(party.operations for party in outcome.parties if party.operations and party.role != "arbiter")
+    timed = [party.operations for party in outcome.parties if party.operations and party.role != "arbiter"]
+    unit = {name: fmean(operations[name] for operations in timed) for name in timed[0]}
     cores = share_cores(rows.shards)
     load: dict[object, float] = {}
     for party in outcome.parties:

@@ -16,6 +16,7 @@ from bench.engines import Job, Outcome, launch, worker
 from bench.engines.federated.privacy import MODES, complete
 from bench.engines.processes import Worker
 from bench.errors import CaseError, UserError
+from bench.measure.environment import cores_available
 
 ARBITER = "10000"
 
@@ -46,10 +47,12 @@ def train(job: Job) -> Outcome:
         {**shared, "features": job.features, "local_epochs": job.training.local_epochs, "measure": job.measure},
         job.folder / f"{ARBITER}-arbiter",
     )
-    cores, largest = share_cores(shards), max(shards, key=lambda shard: shard.rows)
+    cores = share_cores(shards)
+    # As many parties as cores, at the same time: an operation takes longer where all cores are busy, as in an epoch.
+    timing = sorted(shards, key=lambda shard: -shard.rows)[: cores_available()]
     parties = []
     for shard in shards:
-        more = {"core": cores.get(shard.party), "calibrate": job.measure and shard is largest}
+        more = {"core": cores.get(shard.party), "calibrate": job.measure and shard in timing}
         trained = worker(job, shard, "bench.engines.federated.party", **shared, **more)
         parties.append(replace(trained, may_be_lost=mode.outlives))
     outcome = launch(job, [*parties, arbiter], lambda _: "federated")
