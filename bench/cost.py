@@ -2,9 +2,9 @@
 
 Every term is something that happens, with a size that one finished case, the calibrating one, has measured:
 
-- computing: a fixed part, and a rate times rows x (features + 1), fitted over the parties (in mode paillier_host times
-  the square of features + 1 at the hosts, who multiply columns with each other);
-- cryptography: how often each operation is done, by the mode's own arithmetic, times the CPU seconds of one;
+- computing: a fixed part, and a rate times rows x (features + 1), fitted over the parties;
+- cryptography: how often each operation is done, by the mode's own arithmetic, times the CPU seconds of one; and what
+  comes on top;
 - messages: all other CPU seconds of a party for each step and of the arbiter for each message, and the wall seconds
   that a step takes beyond them;
 - the network, where it is not the loopback: a round trip a step, and all bytes through the arbiter's link.
@@ -27,15 +27,15 @@ Case = Mapping[str, Any]
 Run = Mapping[str, Any]
 Side = Literal["party", "arbiter"]
 
-# An error above this is told plainly.
+# An error above this, in whole per cents, is told plainly.
 TOLERATED = 0.2
 
 # Settings that say how long or how well a case trains, not what one epoch of it costs.
 _NOT_OF_THE_COST = ("epochs", "tolerance", "learning_rate", "alpha")
 # Options that decide what one operation costs; of the others the modes' arithmetic takes care.
 _OF_ONE_OPERATION = ("key_bits", "protects")
-# Modes whose hosts compute with the products of all pairs of columns.
-_SQUARES = ("paillier_host",)
+# The phases that a privacy mode does its operations in.
+CRYPTOGRAPHY = ("encrypt", "decrypt", "aggregate")
 # Counts closer than this (relative) are the same.
 _ROUNDING = 1e-6
 # Parties with row counts closer than this say nothing about which part of the computing is fixed.
@@ -47,31 +47,41 @@ class NotMeasuredError(ValueError):
 
 
 @dataclass(frozen=True)
-class Party:
-    """What an epoch costs a party, in CPU seconds.
+class Cryptography:
+    """The operations of a process: ``units`` are the CPU seconds of one of each, ``rest`` what comes on top an epoch.
 
-    Computing is ``fixed`` + ``rate`` x rows x (features + 1) ^ ``power``. ``units`` are the seconds of one of each
-    operation, and ``step`` is all the rest, a message each way.
+    The rest is what the phases encrypt, decrypt and aggregate take beyond the operations: numbers are packed, sums
+    taken. Empty units: the process does none.
+    """
+
+    units: Mapping[str, float]
+    rest: float
+
+
+@dataclass(frozen=True)
+class Party:
+    """What an epoch costs a party, in CPU seconds; ``step`` is all but computing and cryptography, a message each way.
+
+    Computing is ``fixed`` + ``rate`` x rows x (features + 1).
     """
 
     fixed: float
     rate: float
-    power: int
-    units: Mapping[str, float]
+    cryptography: Cryptography
     step: float
 
     def computing(self, rows: float, features: int) -> float:
         """Return the CPU seconds of computing on so many rows."""
-        return self.fixed + self.rate * rows * float((features + 1) ** self.power)
+        return self.fixed + self.rate * rows * (features + 1)
 
 
 @dataclass(frozen=True)
 class Model:
     """What a mode costs, as ``case`` measured it; ``rows`` holds one number a party, the guest's first.
 
-    ``guest`` and ``host`` differ in modes that have the guest train in plain. ``arbiter`` are the CPU seconds of one
-    of each of its operations, ``arbiter_message`` the rest, for each message, and ``delay`` the wall seconds that a
-    step takes beyond the party's CPU seconds. ``passes`` go over the data between two sums.
+    ``guest`` and ``host`` differ in modes that have the guest train in plain. ``arbiter_message`` are the CPU seconds
+    of the arbiter beside its cryptography, for each message, and ``delay`` the wall seconds that a step takes beyond
+    the party's CPU seconds. ``passes`` go over the data between two sums.
     """
 
     case: Case
@@ -81,7 +91,7 @@ class Model:
     passes: int
     guest: Party
     host: Party
-    arbiter: Mapping[str, float]
+    arbiter: Cryptography
     arbiter_message: float
     delay: float
 
@@ -100,12 +110,12 @@ class Model:
         """Messages each way of a party in an epoch."""
         return len(MODES[self.privacy].load().STEPS) / self.passes
 
-    def cryptography(self, side: Side, units: Mapping[str, float], parties: int, features: int) -> float:
-        """Return the CPU seconds of a process's operations in an epoch; none where it has no ``units``."""
-        if not units:
+    def operations(self, side: Side, of: Cryptography, parties: int, features: int) -> float:
+        """Return the CPU seconds of a process's cryptography in an epoch."""
+        if not of.units:
             return 0.0
         due = MODES[self.privacy].load().operations(Shape(parties, features), self.options, side)
-        return float(sum(times * units[operation] for operation, times in due.items())) / self.passes
+        return float(sum(times * of.units[operation] for operation, times in due.items())) / self.passes + of.rest
 
 
 @dataclass(frozen=True)
@@ -232,7 +242,7 @@ def calibrate(run: Run, case: Case) -> Model:
     # In some modes the guest trains in plain.
     groups = [everybody[:1], everybody[1:]] if _in_plain(everybody[0][1], everybody[-1][1]) else [everybody]
     kinds = [_party(case, work, group, list(parties.values()), steps, passes) for group in groups]
-    units = _units(case, work, "arbiter", arbiters, arbiters, passes)
+    cryptography, rest = _cryptography(case, work, "arbiter", arbiters, arbiters, passes)
     largest = by_party.get(dig(case, "time", "critical_party")) or {}
     transfer = dig(measured(dig(largest, "phases", "transfer")), "median") or 0.0
     return Model(
@@ -243,8 +253,8 @@ def calibrate(run: Run, case: Case) -> Model:
         passes,
         guest=kinds[0],
         host=kinds[-1],
-        arbiter={name: seconds for name, (_, seconds) in units.items()},
-        arbiter_message=max(0.0, _cpu(case, arbiters[0]) - _product(units)) / steps / len(parties),
+        arbiter=cryptography,
+        arbiter_message=rest[0] / steps / len(parties),
         delay=max(0.0, transfer - _cpu_of(largest, "transfer")) / steps,
     )
 
@@ -269,51 +279,57 @@ def _party(
 ) -> Party:
     """Take what a party costs from those (rows, measured) that do alike; ``everybody`` may have timed an operation."""
     processes = [facts for _, facts in group]
-    units = _units(case, work, "party", processes, everybody, passes)
-    power = 2 if _counts(processes[-1]) and case["privacy"] in _SQUARES else 1
-    computing = [_cpu_of(facts, "compute") for facts in processes]
-    fixed, rate = line([rows * (work.features + 1) ** power for rows, _ in group], computing)
-    rest = [_cpu(case, facts) - seconds - _product(units) for facts, seconds in zip(processes, computing, strict=True)]
-    return Party(
-        fixed, rate, power, {name: seconds for name, (_, seconds) in units.items()}, max(0.0, fmean(rest)) / steps
+    cryptography, rest = _cryptography(case, work, "party", processes, everybody, passes)
+    fixed, rate = line(
+        [rows * (work.features + 1) for rows, _ in group], [_cpu_of(facts, "compute") for facts in processes]
     )
+    return Party(fixed, rate, cryptography, fmean(rest) / steps)
 
 
-def _units(
+def _cryptography(
     case: Case,
     work: Work,
     side: Side,
     processes: Sequence[Mapping[str, Any]],
     everybody: Sequence[Mapping[str, Any]],
     passes: int,
-) -> dict[str, tuple[float, float]]:
-    """Return how often ``processes`` do each operation in an epoch, by the mode's arithmetic, and its CPU seconds.
+) -> tuple[Cryptography, list[float]]:
+    """Return what the cryptography of ``processes``, which do alike, costs one of them, and what the rest of each does.
 
-    Raises NotMeasuredError where the arithmetic is not what was counted, or nobody timed an operation.
+    The rest is an epoch's CPU seconds without computing and cryptography. Raises NotMeasuredError where the mode's
+    arithmetic is not what was counted, or nobody of ``everybody`` timed an operation.
     """
-    if side == "party" and not any(map(_counts, processes)):
-        return {}
-    shape, mode = Shape(len(work.rows), work.features), MODES[str(case["privacy"])].load()
-    found = {}
-    for operation, times in mode.operations(shape, case.get("privacy_options") or {}, side).items():
-        times /= passes
-        for facts in processes:
-            counted = dig(measured(dig(facts, "operations", operation, "count")), "median") or 0.0
-            if abs(counted - times) > _ROUNDING * times:
-                raise NotMeasuredError(
-                    f"case {case['id']}: {operation!r} was done {counted:g} times an epoch where {times:g} were "
-                    "expected; the model does not cover this training"
-                )
+    due: Mapping[str, float] = {}
+    if side == "arbiter" or any(map(_counts, processes)):
+        shape, mode = Shape(len(work.rows), work.features), MODES[str(case["privacy"])].load()
+        due = mode.operations(shape, case.get("privacy_options") or {}, side)
+    units = {}
+    for operation, times in due.items():
+        _check_counts(case, operation, times / passes, processes)
         timed = [measured(dig(facts, "operations", operation, "seconds")) for facts in everybody]
         known = [float(summary["median"]) for summary in timed if summary]
         if not known:
             raise NotMeasuredError(f"case {case['id']}: the operation {operation!r} is not timed; run it again")
-        found[operation] = (times, fmean(known))
-    return found
+        units[operation] = fmean(known)
+    # A process without operations that adds up numbers does so as part of handling messages.
+    spent = [sum(_cpu_of(facts, phase) for phase in CRYPTOGRAPHY) if due else 0.0 for facts in processes]
+    product = sum(times * units[operation] for operation, times in due.items()) / passes
+    rest = [
+        max(0.0, _cpu(case, facts) - _cpu_of(facts, "compute") - seconds)
+        for facts, seconds in zip(processes, spent, strict=True)
+    ]
+    return Cryptography(units, max(0.0, fmean(spent) - product)), rest
 
 
-def _product(units: Mapping[str, tuple[float, float]]) -> float:
-    return sum(times * seconds for times, seconds in units.values())
+def _check_counts(case: Case, operation: str, due: float, processes: Sequence[Mapping[str, Any]]) -> None:
+    """Raise NotMeasuredError where an operation was not done as often as the mode's arithmetic says."""
+    for facts in processes:
+        counted = dig(measured(dig(facts, "operations", operation, "count")), "median") or 0.0
+        if abs(counted - due) > _ROUNDING * due:
+            raise NotMeasuredError(
+                f"case {case['id']}: {operation!r} was done {counted:g} times an epoch where {due:g} were expected; "
+                "the model does not cover this training"
+            )
 
 
 def _cpu(case: Case, facts: Mapping[str, Any]) -> float:
@@ -354,7 +370,7 @@ def predict(model: Model, work: Work) -> Prediction:
     shape = (count, work.features)
     kinds = [model.guest, *[model.host] * (count - 1)]
     computing = [kind.computing(rows, work.features) for kind, rows in zip(kinds, work.rows, strict=True)]
-    own = [model.cryptography("party", kind.units, *shape) for kind in kinds]
+    own = [model.operations("party", kind.cryptography, *shape) for kind in kinds]
     talking = [model.steps * kind.step for kind in kinds]
     loads = [sum(parts) for parts in zip(computing, own, talking, strict=True)]
     most = loads.index(max(loads))
@@ -370,7 +386,7 @@ def predict(model: Model, work: Work) -> Prediction:
     network = model.steps * work.rtt
     if work.bandwidth is not None:
         network += count * (sent + received) / work.bandwidth
-    arbiter = model.cryptography("arbiter", model.arbiter, *shape)
+    arbiter = model.operations("arbiter", model.arbiter, *shape)
     parts = (computing[most], own[most], arbiter, messages, network, parties_done - loads[most])
     return Prediction(sum(parts), *parts, sent, received)
 
@@ -414,7 +430,7 @@ def error_in_words(error: float) -> str:
 def verdict(errors: Mapping[str, float]) -> str:
     """Say plainly whether the model holds; ``errors`` are those of held-out cases by name."""
     limit = f"{100 * TOLERATED:.0f}{figures.SPACE}%"
-    off = [f"{name} ({error_in_words(error)})" for name, error in errors.items() if abs(error) > TOLERATED]
+    off = [f"{name} ({error_in_words(error)})" for name, error in errors.items() if round(abs(error), 2) > TOLERATED]
     if not off:
         return f"Within {limit} in {'the one case' if len(errors) == 1 else f'all {len(errors)} cases'}."
     return f"Off by more than {limit} in {len(off)} of {len(errors)} cases: {', '.join(off)}."

@@ -12,8 +12,6 @@ from bench.figures import dig
 from bench.findings import Case, Run, label_of, repeats_of
 from bench.page import Cell, Table
 
-# The phases that the operations of a protection are done in.
-CRYPTOGRAPHY = ("encrypt", "decrypt", "aggregate")
 _NOTHING = "no plain case"
 
 
@@ -183,7 +181,7 @@ def _operations(cases: Sequence[Case]) -> Table | None:
             body.append([Cell(operation), count, each, page.figure(product, write), Cell("")])
         body.append([Cell("all operations"), *[Cell("")] * 2, page.figure(total, write), Cell("")])
         measured = (page.figure(spent, write), page.figure(ratio, figures.number))
-        body.append([Cell(" + ".join(CRYPTOGRAPHY)), *[Cell("")] * 2, *measured])
+        body.append([Cell(" + ".join(cost.CRYPTOGRAPHY)), *[Cell("")] * 2, *measured])
     columns = (
         "Operation",
         "Count an epoch",
@@ -218,7 +216,7 @@ def _times(count: float) -> str:
 
 def _spent(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the CPU seconds of the phases that operations are done in."""
-    return figures.add_up(dig(facts, "cpu_phases", phase) for phase in CRYPTOGRAPHY)
+    return figures.add_up(dig(facts, "cpu_phases", phase) for phase in cost.CRYPTOGRAPHY)
 
 
 def _held_out(run: Run) -> dict[str, Any] | None:
