@@ -222,7 +222,10 @@ def work_of(run: Run, case: Case) -> Work:
     features = dig(run, "datasets", str(case.get("dataset")), "features")
     if not rows or None in rows or not features:
         raise NotMeasuredError(f"case {case['id']}: its rows and features are not recorded")
-    return Work(tuple(map(float, rows)), int(features), dig(run, "environment", "cores_available"))
+    cores = dig(run, "environment", "cores_available")
+    if not cores:
+        raise NotMeasuredError(f"case {case['id']}: the machine's cores are not recorded")
+    return Work(tuple(map(float, rows)), int(features), int(cores))
 
 
 def calibrate(run: Run, case: Case) -> Model:
@@ -378,7 +381,7 @@ def predict(model: Model, work: Work) -> Prediction:
     if work.cores is None:
         parties_done, messages = loads[most], talking[most] + count * taking
     else:
-        parties_done = max(_busiest(loads, work.cores), (sum(loads) + (count - 1) * taking) / work.cores)
+        parties_done = max(_busiest(work.rows, loads, work.cores), (sum(loads) + (count - 1) * taking) / work.cores)
         messages = talking[most] + taking
     messages += model.steps * model.delay
     mode = MODES[model.privacy].load()
@@ -391,16 +394,20 @@ def predict(model: Model, work: Work) -> Prediction:
     return Prediction(sum(parts), *parts, sent, received)
 
 
-def _busiest(loads: Sequence[float], cores: int) -> float:
+def _busiest(rows: Sequence[float], loads: Sequence[float], cores: int) -> float:
     """Return the seconds of the core with the most to do.
 
-    More parties than cores are each given one of them, as the embedded engine does: largest first, each to the core
-    with the least to do.
+    More parties than cores are each given one of them, as the embedded engine does: most rows first, each to the core
+    with the fewest.
     """
-    filled = [0.0] * max(1, cores)
-    for load in sorted(loads, reverse=True):
-        filled[filled.index(min(filled))] += load
-    return max(filled)
+    if len(rows) <= cores:
+        return max(loads)
+    held, seconds = [0.0] * cores, [0.0] * cores
+    for count, load in sorted(zip(rows, loads, strict=True), key=lambda party: -party[0]):
+        core = held.index(min(held))
+        held[core] += count
+        seconds[core] += load
+    return max(seconds)
 
 
 def checks(models: Sequence[Model], runs: Sequence[Run]) -> list[Check]:

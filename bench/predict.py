@@ -137,7 +137,7 @@ def _work(model: Model, chosen: argparse.Namespace) -> Work:
     return Work(
         tuple(rows * share for share in shares),
         chosen.features or model.features,
-        None if apart else model.cores or 1,
+        None if apart else model.cores,
         rtt=(chosen.rtt or 0.0) / 1e3,
         bandwidth=None if chosen.bandwidth is None else chosen.bandwidth * MBIT,
     )

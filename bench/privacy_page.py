@@ -181,7 +181,7 @@ def _operations(cases: Sequence[Case]) -> Table | None:
             body.append([Cell(operation), count, each, page.figure(product, write), Cell("")])
         body.append([Cell("all operations"), *[Cell("")] * 2, page.figure(total, write), Cell("")])
         measured = (page.figure(spent, write), page.figure(ratio, figures.number))
-        body.append([Cell(" + ".join(cost.CRYPTOGRAPHY)), *[Cell("")] * 2, *measured])
+        body.append([Cell(f"measured: {' + '.join(cost.CRYPTOGRAPHY)}"), *[Cell("")] * 2, *measured])
     columns = (
         "Operation",
         "Count an epoch",

@@ -19,10 +19,10 @@ from helpers import dataset, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import results
+from bench import results, summary
 from bench.data import split
 from bench.data.prepare import Balance, prepare
-from bench.engines import processes
+from bench.engines import Outcome, PartyTrace, processes
 from bench.engines.processes import Worker
 from bench.measure import environment
 from bench.measure.resources import Sampler, Samples
@@ -176,6 +176,27 @@ def test_an_epoch_that_was_never_ended_is_not_reported() -> None:
     assert {row["epoch"] for row in epoch_rows(recorder)} == {0}
 
 
+def test_operations_are_counted_over_the_epochs_that_the_times_are_means_of() -> None:
+    recorder = Recorder()
+    for epoch in range(9):
+        recorder.begin_epoch(epoch)
+        recorder.count("encrypt", 10**epoch)
+        recorder.count("encrypt", 10**epoch)
+        recorder.epochs.append(Epoch(epoch, 0.0, float(epoch), 0.0))
+    party = PartyTrace("9999", "guest", 5, recorder, None, None, operations={"encrypt": 0.5, "decrypt": 0.25})
+    outcome = Outcome([], [party], None, None, 0.0, 0.0)
+    found = summary.figures(outcome, {}, warmup=0, local_epochs=2)["time"]["by_party"]["9999/guest"]["operations"]
+    # The middle half of epochs 1 to 8, by their length, is 3 to 6; each is a round of two passes.
+    assert found == {
+        "encrypt": {"count": 2 * (10**3 + 10**4 + 10**5 + 10**6) / (4 * 2), "seconds": 0.5},
+        "decrypt": {"count": 0.0, "seconds": 0.25},
+    }
+    assert summary.figures(outcome, {}, 0, 1)["time"]["by_party"]["9999/guest"]["cpu_phases"] == {"unattributed": 0.0}
+    quiet = Recorder(enabled=False)
+    quiet.count("encrypt")
+    assert quiet.counts == {}
+
+
 def sampled(samples: Samples, name: str, least: float) -> bool:
     return any(row.get(name, 0) > least for row in samples.rows if row["party"])
 
@@ -310,10 +331,12 @@ def forwarder(tmp_path: Path) -> Iterator[Forwarder]:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a connection has carried")
 def test_wire_bytes_are_those_that_a_relay_counts(tmp_path: Path, forwarder: Forwarder) -> None:
     rows = prepare(dataset(), split.parse("40/60"), Balance("none"), 0.3, 1, tmp_path / "rows")
-    shared = {"token": "secret", "features": dataset().features, "measure": True}
     members = {shard.party: shard.role for shard in rows.shards}
-    arbiter = {**shared, "parties": members, "local_epochs": 1, "address": str(tmp_path / "arbiter.json")}
+    shared = {"token": "secret", "features": dataset().features, "measure": True, "parties": members}
+    shared |= {"privacy": "plain", "privacy_options": {}}
+    arbiter = {**shared, "local_epochs": 1, "address": str(tmp_path / "arbiter.json")}
     party = {**shared, "training": {"epochs": 20}, "seed": 1, "address": str(tmp_path / "relay.json")}
+    party["calibrate"] = False
     workers = [
         Worker(s.party, s.role, "bench.engines.federated.party", {**party, "shard": str(s.folder)}, tmp_path / s.party)
         for s in rows.shards
