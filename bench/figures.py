@@ -141,9 +141,13 @@ def percent(share: float) -> str:
 
 
 def time_unit(seconds: Iterable[float]) -> Unit:
-    """Choose one unit for a whole table: a reader compares within columns."""
-    largest = max(seconds, default=0.0)
-    if largest >= 2:
+    """Choose one unit for a whole table: a reader compares within columns.
+
+    A few seconds beside milliseconds are written in milliseconds: 2,930 beside 7.4 is easier to read than 0.0074.
+    """
+    found = list(seconds)
+    largest = max(found, default=0.0)
+    if largest >= 20 or (largest >= 2 and min((value for value in found if value > 0), default=0.0) >= 0.1):
         return Unit("s", 1.0)
     return Unit("ms", 1e-3) if largest >= 2e-3 else Unit("µs", 1e-6)
 
