@@ -17,14 +17,10 @@ _NOTHING = "no plain case"
 
 def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
     """Return what the template shows; None where no finished case protects anything."""
-    cases = [
-        case
-        for case in run["cases"]
-        if figures.finished(case) and case.get("privacy") and case.get("network") in ("loopback", "hosts")
-    ]
-    if all(case["privacy"] == "plain" for case in cases):
+    cases = _protected(run)
+    if not cases:
         return None
-    first = [case for place, case in enumerate(cases) if not any(_alike(case, other) for other in cases[:place])]
+    first = _first_of_each(cases)
     return {
         "plot": _plot(first),
         "costs": _costs(cases, scores),
@@ -32,6 +28,33 @@ def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
         "operations": _operations(first),
         "held_out": _held_out(run),
     }
+
+
+def sentence(run: Run) -> str | None:
+    """Say what each protection costs against plain on the same rows; None where that cannot be told of any."""
+    cases = _protected(run)
+    parts = []
+    for case in _first_of_each(cases):
+        base = plain(case, cases)
+        cell = page.ratio(case, base) if base and base is not case else None
+        if cell is not None and cell.value is not None:
+            parts.append(f"{label_of(case)} {cell.text} times ({cell.spread})")
+    return f"Against plain, an epoch took: {'; '.join(parts)}." if parts else None
+
+
+def _protected(run: Run) -> list[Case]:
+    """Return the finished cases of parties that talk to each other; none where all of them do so in plain."""
+    cases = [
+        case
+        for case in run["cases"]
+        if figures.finished(case) and case.get("privacy") and case.get("network") in ("loopback", "hosts")
+    ]
+    return [] if all(case["privacy"] == "plain" for case in cases) else cases
+
+
+def _first_of_each(cases: Sequence[Case]) -> list[Case]:
+    """Return the first case of each mode and way to train."""
+    return [case for place, case in enumerate(cases) if not any(_alike(case, other) for other in cases[:place])]
 
 
 def plain(case: Case, cases: Sequence[Case]) -> Case | None:

@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from bench import charts, command, figures, findings, page, privacy_page, results
+from bench import charts, command, figures, findings, gains_page, page, privacy_page, results
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
@@ -72,6 +72,8 @@ def _near(folder: Path) -> Path:
 
 def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[str, Any]:
     """Build everything that the template shows."""
+    gains = gains_page.gains(run, scores)
+    said = (privacy_page.sentence(run), gains_page.sentence(gains))
     return {
         "run": {
             "id": run["run_id"],
@@ -79,11 +81,12 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
         },
         "suite": {key: dig(run, "suite", key) for key in ("name", "title", "description")},
         "first_line": findings.first_line(run),
-        "answer": findings.answer(run, scores),
+        "answer": [*findings.answer(run, scores), *(sentence for sentence in said if sentence)],
         "glance": _glance(run),
         "concerns": findings.concerns(run),
         "trust": _trust(run),
         "privacy": privacy_page.section(run, scores),
+        "gains": gains_page.section(gains),
         "accuracy": _accuracy(run, scores),
         "time": _time(run),
         "bytes": _bytes(run),

@@ -1,0 +1,182 @@
+"""The report's section on what each party gains: the model trained together against the party's own, split by split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bench import charts, compare, figures, page
+from bench.compare import Relation
+from bench.figures import dig
+from bench.findings import Case, Run, repeats_of
+from bench.page import Cell, Plot, Table
+
+# Recall of class 0 is what the thesis compares parties by (its figures 4-2 and 4-3); AUC needs no threshold.
+_METRICS = {"specificity": "Specificity", "auc": "AUC"}
+# A curve takes so many splits over two parties.
+_LEAST_POINTS = 3
+
+
+class Gain(NamedTuple):
+    """One party under one split: its rows, and for each metric the values alone and together, repeat by repeat."""
+
+    local: Case
+    together: Case
+    party: str
+    role: str
+    rows: float
+    alone: dict[str, dict[str, Any] | None]
+    shared: dict[str, dict[str, Any] | None]
+    relation: dict[str, Relation]
+
+
+def gains(run: Run, scores: pd.DataFrame) -> list[Gain]:
+    """Return every party of every finished case ``local`` beside the federated case on the same rows.
+
+    Of several federated cases the first without protection, or else the first, stands for all.
+    """
+    found = []
+    for local in run["cases"]:
+        if local.get("engine") != "local" or not figures.finished(local):
+            continue
+        together = _together(run, local)
+        if together is None:
+            continue
+        ours = scores[scores["case"] == together["id"]]
+        for party in dig(run, "datasets", str(local["dataset"]), "splits", str(local["split"]), "parties") or []:
+            own = scores[(scores["case"] == local["id"]) & (scores["model"].astype(str) == party["party"])]
+            both = own.merge(ours, on="repeat", suffixes=(".alone", ".together"))
+            alone, shared, relation = {}, {}, {}
+            for metric in _METRICS:
+                pairs = both[[f"{metric}.alone", f"{metric}.together"]].dropna()
+                a, b = (pairs[column].astype(float).tolist() for column in pairs)
+                alone[metric], shared[metric] = figures.summarise(a), figures.summarise(b)
+                relation[metric] = compare.relate(a, b, "", paired=True)
+            found.append(Gain(local, together, party["party"], party["role"], party["rows"], alone, shared, relation))
+    return found
+
+
+def _together(run: Run, local: Case) -> Case | None:
+    cases = [
+        case
+        for case in run["cases"]
+        if case.get("engine") == "federated"
+        and figures.finished(case)
+        and all(case.get(key) == local.get(key) for key in ("dataset", "split", "balance"))
+    ]
+    return next((case for case in cases if case.get("privacy") == "plain"), cases[0] if cases else None)
+
+
+def sentence(found: Sequence[Gain]) -> str | None:
+    """Say for how many parties training together found more of class 0; None where there is nothing to say."""
+    relations = [gain.relation["specificity"] for gain in found]
+    called = [relation for relation in relations if relation.low is not None]
+    if not called:
+        return None
+    more = [gain for gain in found if _sign(gain.relation["specificity"]) > 0]
+    less = [gain for gain in found if _sign(gain.relation["specificity"]) < 0]
+    rest = len(called) - len(more) - len(less)
+    if not more:
+        return (
+            f"Against their own models, training together gave none of {len(called)} parties a higher specificity "
+            f"beyond the spread of the repeats{f'; {len(less)} had a lower one' if less else ''}."
+        )
+    best = max(more, key=lambda gain: gain.relation["specificity"].estimate or 0.0)
+    gained = figures.difference(best.relation["specificity"].estimate or 0.0)
+    parts = [f"{rest} showed no difference beyond the spread"] if rest else []
+    parts += [f"{len(less)} had a lower one"] if less else []
+    return (
+        f"Against their own models, training together gave {len(more)} of {len(called)} parties a higher specificity "
+        f"(at most {gained}, {figures.count(best.rows)} rows of split {best.local['split']})"
+        f"{''.join(f'; {part}' for part in parts)}."
+    )
+
+
+def _sign(relation: Relation) -> int:
+    """Return 1 or -1 where the whole interval lies above or below zero, else 0."""
+    if relation.low is None or relation.high is None:
+        return 0
+    return 1 if relation.low > 0 else -1 if relation.high < 0 else 0
+
+
+def section(found: Sequence[Gain]) -> dict[str, Any] | None:
+    """Return what the template shows; None where no party trained both ways."""
+    if not found:
+        return None
+    columns = ["Party", "Training rows"]
+    for name in _METRICS.values():
+        columns += [f"{name}, alone", f"{name}, together", "Difference [95 % interval]"]
+    body: list[list[Cell]] = []
+    for place, gain in enumerate(found):
+        if place == 0 or gain.local is not found[place - 1].local:
+            body.append([Cell(f"Split {gain.local['split']}")])
+        cells = [Cell(f"{gain.party}/{gain.role}"), page.count(gain.rows)]
+        for metric in _METRICS:
+            cells += [page.figure(side[metric], figures.score) for side in (gain.alone, gain.shared)]
+            cells.append(_difference(gain.relation[metric]))
+        body.append(cells)
+    caption = (
+        "Each party's own model against the one trained together, both scored on the common test set; median and "
+        f"(below) lowest{figures.TO}highest, {repeats_of(gain.local for gain in found)}. Differences are taken repeat "
+        "by repeat, with their paired 95 % interval."
+    )
+    return {"plot": _plot(found), "table": Table(caption, columns, body)}
+
+
+def _difference(relation: Relation) -> Cell:
+    if relation.estimate is None:
+        return Cell("cannot tell", relation.verdict)
+    text = figures.difference(relation.estimate)
+    if relation.low is None or relation.high is None:
+        return Cell(text, relation.verdict, relation.estimate)
+    interval = f"{figures.difference(relation.low)} to {figures.difference(relation.high)}"
+    no = "no difference beyond the spread; " if not _sign(relation) else ""
+    return Cell(text, no + interval, relation.estimate)
+
+
+def _plot(found: Sequence[Gain]) -> Plot | None:
+    """Draw specificity against the smaller party's share, over splits of one dataset into two parts by percent."""
+    points: dict[float, Mapping[str, float]] = {}
+    by_local: dict[str, list[Gain]] = {}
+    for gain in found:
+        by_local.setdefault(str(gain.local["id"]), []).append(gain)
+    for pair in by_local.values():
+        share = _share(pair)
+        values = {
+            name: summary["median"]
+            for name, summary in zip(
+                ("together", "smaller party alone", "larger party alone"),
+                (pair[0].shared["specificity"], *(gain.alone["specificity"] for gain in sorted(pair, key=_rows))),
+                strict=False,
+            )
+            if summary
+        }
+        if share is not None and len(values) == 3:
+            points[share] = values
+    if len(points) < _LEAST_POINTS:
+        return None
+    shares = sorted(points)
+    lines = [
+        charts.Line(name, [100 * share for share in shares], [points[share][name] for share in shares])
+        for name in points[shares[0]]
+    ]
+    title = "Specificity by the share of the smaller of two parties"
+    drawing = charts.line_plot(lines, title, "Smaller party's share of the rows (%)", "Specificity", from_zero=False)
+    spoken = repeats_of(gain.local for gain in found)
+    return Plot(drawing, f"{title}; medians, {spoken}. The rows of both parties together stay the same.")
+
+
+def _rows(gain: Gain) -> float:
+    return gain.rows
+
+
+def _share(pair: Sequence[Gain]) -> float | None:
+    """Return the smaller party's share where the split is two percentages; None for other splits."""
+    parts = str(pair[0].local["split"]).partition(",")[0].split("/")
+    try:
+        sizes = [float(part) for part in parts]
+    except ValueError:
+        return None
+    return min(sizes) / sum(sizes) if len(sizes) == 2 else None
