@@ -1,6 +1,6 @@
-"""Bars and lines for the report, as strings of HTML and SVG.
+"""Bars, lines and intervals for the pages, as strings of HTML and SVG.
 
-No chart library: three kinds of plot do not justify 30 MB of installation, and a page that must work without network,
+No chart library: four kinds of plot do not justify 30 MB of installation, and a page that must work without network,
 on paper, on a phone and in the dark is easier to get from HTML boxes and one SVG path a line.
 
 Colours are classes that the page's style sheet defines, for light and dark. All text is escaped here, so the
@@ -48,6 +48,22 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A ratio with its interval (None: not known; an estimate of None: nothing to draw).
+
+    ``kind`` is the CSS class that colours it, ``text`` stands behind it, ``group`` is a heading over its rows.
+    """
+
+    label: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    kind: str
+    text: str
+    group: str = ""
 
 
 def stacked_bars(bars: Sequence[Bar], title: str, write: Callable[[float], str], per_group: bool = False) -> Markup:
@@ -124,6 +140,83 @@ def line_plot(
         "<ul class='legend'>{}</ul><div class='lines'><p class='axis'>{}</p>"
         "<div class='plot'>{}{}</div><p class='axis x'>{}</p></div>"
     ).format(keys, y_label, svg, marks, x_label)
+
+
+def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | None = None) -> Markup:
+    """Draw ratios and their intervals on one logarithmic scale, with lines at 1 and at ``limit`` (dashed).
+
+    The scale spans the estimates and a bit more: an end of an interval that lies further out is drawn as an arrow.
+    Without any estimate the result is empty.
+    """
+    estimates = [row.estimate for row in rows if row.estimate is not None and row.estimate > 0]
+    if not estimates:
+        return Markup("")
+    low, high = _ratio_range(rows, [*estimates, 1.0, *([] if limit is None else [limit])])
+
+    def place(value: float) -> float:
+        return 100 * (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+
+    lines = Markup("<i class='one' style='left:{:.2f}%'></i>").format(place(1.0))
+    if limit is not None:
+        lines += Markup("<i class='limit' style='left:{:.2f}%'></i>").format(place(limit))
+    parts = []
+    group = ""
+    for row in rows:
+        if row.group != group:
+            parts.append(Markup("<p class='group'>{}</p>").format(row.group))
+            group = row.group
+        drawn = lines + _whisker(row, low, high, place)
+        parts.append(
+            Markup(
+                "<div class='bar'><span class='label'>{}</span><span class='scale'>{}</span>"
+                "<span class='total'>{}</span></div>"
+            ).format(row.label, drawn, row.text)
+        )
+    marks = Markup("").join(
+        Markup("<span class='tick x' style='left:{:.2f}%'>{}</span>").format(place(tick), _tick_text(tick))
+        for tick in _ratio_ticks(low, high)
+    )
+    axis = Markup(
+        "<div class='bar' aria-hidden='true'><span></span><span class='scale axis'>{}</span><span></span></div>"
+    ).format(marks)
+    return Markup("<div class='bars forest' role='img' aria-label='{}'>{}{}</div><p class='axis x'>{}</p>").format(
+        title, Markup("").join(parts), axis, x_label
+    )
+
+
+def _ratio_range(rows: Sequence[Interval], shown: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of a scale of ratios: all of ``shown``, and the intervals as far as they do not squeeze it."""
+    least, most = min(shown), max(shown)
+    room = max(most / least, 1.1)
+    ends = [end for row in rows for end in (row.low, row.high) if end is not None and 0 < end < math.inf]
+    low, high = max(min([least, *ends]), least / room), min(max([most, *ends]), most * room)
+    margin = (high / low) ** 0.04
+    return low / margin, high * margin
+
+
+def _whisker(row: Interval, low: float, high: float, place: Callable[[float], float]) -> Markup:
+    """Draw one interval with its estimate; an end out of the scale is an arrow."""
+    if row.estimate is None or row.estimate <= 0:
+        return Markup("")
+    drawn = Markup("")
+    if row.low is not None and row.high is not None:
+        ends = [place(min(max(end, low), high)) for end in (row.low, row.high)]
+        arrows = "".join(f" {side}" for side, out in (("below", row.low < low), ("above", row.high > high)) if out)
+        drawn = Markup("<i class='range {}{}' style='left:{:.2f}%;width:{:.2f}%'></i>").format(
+            row.kind, arrows, ends[0], ends[1] - ends[0]
+        )
+    return drawn + Markup("<i class='estimate {}' style='left:{:.2f}%'></i>").format(row.kind, place(row.estimate))
+
+
+def _ratio_ticks(low: float, high: float) -> list[float]:
+    """Return a few round ratios between ``low`` and ``high``, close enough for a logarithmic scale."""
+    if high / low < 4:
+        return [tick for tick in ticks(low, high, inside=True) if tick > 0]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if high / low < 100 else (1,)
+    step = -(-len(powers) // 8)
+    found = [float(f"{factor}e{power}") for power in powers[::step] for factor in factors]
+    return [tick for tick in found if low <= tick <= high]
 
 
 def ticks(low: float, high: float, inside: bool = False) -> list[float]:

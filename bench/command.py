@@ -8,11 +8,10 @@ from collections.abc import Callable
 from bench.errors import UserError
 
 
-def exit_status(work: Callable[[], None]) -> int:
-    """Do the work of a program and return its exit status: 2 with one line for what the user can mend."""
+def exit_status(work: Callable[[], int | None]) -> int:
+    """Do the work of a program and return its exit status: its own, or 2 with one line for what the user can mend."""
     try:
-        work()
+        return work() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0

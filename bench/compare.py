@@ -1,17 +1,23 @@
-"""Compare two runs case by case: what differs beyond the spread of the repeats, and what cannot be told.
+"""Compare runs with a base, case by case: what differs beyond the spread of the repeats, and what cannot be told.
 
 Durations, bytes and memory are compared as ratios of geometric means (on the logarithms), scores as differences of
 means, both with 95 % intervals. Where the repeats of both runs had the same rows, scores and bytes are tested repeat by
 repeat (paired t-test): they depend on the rows, and not on the machine. Everything else is tested by Welch's t-test.
 Fewer than three values on a side get no verdict.
+
+The first run is the base and called A; each of the others (B, C, ...) is compared with it. The page of a comparison is
+built in bench/compare_page.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import shlex
+import string
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +26,7 @@ import numpy as np
 from scipy import stats
 
 from bench import command, figures, results
+from bench.errors import UserError
 from bench.figures import dig
 
 CONFIDENCE = 0.95
@@ -43,6 +50,17 @@ TESTS = {
         "times also differ where the machine was slower during one of the runs. Look again in a second pair of runs."
     ),
 }
+
+# What the base and the other runs are called.
+NAMES = string.ascii_uppercase
+BASE = NAMES[0]
+
+EPOCH = "epoch"
+
+# What --fail-above makes of a case.
+SLOWER = "slower than allowed"
+WITHIN = "within"
+CANNOT_TELL = "cannot tell"
 
 # What B is called when its figure is the larger or the smaller one.
 WORDS = {
@@ -92,7 +110,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Row:
-    """One compared quantity of one case. ``a`` and ``b`` are summaries as in docs/results.md, or None."""
+    """One compared quantity of one case. ``a`` (base) and ``b`` are summaries as in docs/results.md, or None."""
 
     case: str
     quantity: str
@@ -102,18 +120,29 @@ class Row:
     relation: Relation
 
 
-def relate(a: Sequence[float], b: Sequence[float], unit: str, paired: bool = False) -> Relation:
+@dataclass(frozen=True)
+class Judgement:
+    """What a limit on the time per epoch makes of one case of one run: SLOWER, WITHIN or CANNOT_TELL, and why."""
+
+    run: str
+    case: str
+    outcome: str
+    why: str
+
+
+def relate(a: Sequence[float], b: Sequence[float], unit: str, paired: bool = False, name: str = "B") -> Relation:
     """Say how the values ``b`` stand to the values ``a`` (one value per repeat each, in base units).
 
     ``unit`` is a key of WORDS. Seconds, bytes and memory give a ratio unless a value is zero, scores a difference.
     ``paired`` says that the values at the same place belong together: then their differences (of the logarithms) are
     tested by Student's t. Otherwise it is Welch's test, which does not assume equal variances; see B. L. Welch,
-    Biometrika 34 (1947), 28-35.
+    Biometrika 34 (1947), 28-35. ``name`` is what the run of ``b`` is called in the verdict.
     """
     as_ratio = unit != "" and min((*a, *b), default=0.0) > 0
     kind = "ratio" if as_ratio else "difference"
     if not a or not b:
-        return Relation(kind, f"cannot tell (not measured in {'either' if not (a or b) else 'A' if not a else 'B'})")
+        where = "either" if not (a or b) else name if a else BASE
+        return Relation(kind, f"cannot tell (not measured in {where})")
     if min(len(a), len(b)) < LEAST_VALUES:
         return Relation(kind, TOO_FEW)
     x, y = (np.log(a), np.log(b)) if as_ratio else (np.asarray(a), np.asarray(b))
@@ -155,8 +184,8 @@ def _draw(run: Mapping[str, Any]) -> dict[str, Any] | None:
     return {key: plan.get(key, default) for key, default in DRAW.items()} if isinstance(plan, Mapping) else None
 
 
-def compare(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[Row]:
-    """Compare the cases that finished in both runs (contents of two run.json files).
+def compare(run_a: Mapping[str, Any], run_b: Mapping[str, Any], name: str = "B") -> list[Row]:
+    """Compare the cases that finished in both runs (contents of two run.json files); ``name`` is that of ``run_b``.
 
     Rows come in the order of A's cases; a quantity that neither run measured has no row.
     """
@@ -168,21 +197,21 @@ def compare(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[Row]:
             continue
         alike = same_rows(run_a, case, run_b, other)
         ours, theirs = dict(_quantities(case)), dict(_quantities(other))
-        for name, unit in dict.fromkeys((*ours, *theirs)):
-            a, b = ours.get((name, unit)), theirs.get((name, unit))
+        for quantity, unit in dict.fromkeys((*ours, *theirs)):
+            a, b = ours.get((quantity, unit)), theirs.get((quantity, unit))
             if a is None and b is None:
                 continue
             pairs = figures.in_pairs(case, a, other, b) if alike and unit in DETERMINISTIC else None
             x, y = pairs or (figures.values_of(a), figures.values_of(b))
-            relation = relate(x, y, unit, paired=pairs is not None)
-            rows.append(Row(case["id"], name, unit, a, b, relation))
+            relation = relate(x, y, unit, paired=pairs is not None, name=name)
+            rows.append(Row(case["id"], quantity, unit, a, b, relation))
     return rows
 
 
 def _quantities(case: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], figures.Summary | None]]:
     """Yield ((name, unit), summary) of everything a case is compared by."""
     parties = [dig(facts, "phases") for facts in figures.training_parties(case).values()]
-    yield ("epoch", "s"), figures.measured(dig(case, "time", "epoch_seconds"))
+    yield (EPOCH, "s"), figures.measured(dig(case, "time", "epoch_seconds"))
     yield ("training, all epochs", "s"), figures.measured(dig(case, "time", "training_seconds"))
     yield ("computing, mean of the parties", "s"), _mean([dig(phases, "compute") for phases in parties])
     yield ("communicating, mean of the parties", "s"), _mean([figures.communicating(phases) for phases in parties])
@@ -214,10 +243,16 @@ def _largest_peak(case: Mapping[str, Any]) -> dict[str, Any] | None:
     return figures.summarise([max(repeat) for repeat in zip(*columns, strict=True)])
 
 
-def differing_conditions(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
+def differing_conditions(run_a: Mapping[str, Any], run_b: Mapping[str, Any], name: str = "B") -> list[str]:
     """Name what differs between two runs and may explain a difference, one line each."""
+    lines = _differing_environments(run_a, run_b) + _differing_data(run_a, run_b) + _differing_settings(run_a, run_b)
+    return [f"{subject}: {BASE} {ours}, {name} {theirs}" for subject, ours, theirs in lines]
+
+
+def _differing_environments(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Compare the code, the machines and what ran on them."""
     a, b = (run["environment"] for run in (run_a, run_b))
-    lines = _differs("code revision", _code(run_a), _code(run_b))
+    lines = _differs("code revision", code_of(run_a), code_of(run_b))
     names = {
         "cpu": "CPU",
         "cores_logical": "logical cores",
@@ -240,15 +275,15 @@ def differing_conditions(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> 
     cores = a.get("cores_logical") or 1
     if None not in loads and abs(loads[0] - loads[1]) > cores / 4:
         lines += _differs("load before the run (1 minute)", *loads)
-    return lines + _differing_data(run_a, run_b) + _differing_settings(run_a, run_b)
+    return lines
 
 
-def _differs(name: str, a: Any, b: Any) -> list[str]:
-    """Return one line if ``a`` and ``b`` are not the same."""
+def _differs(subject: str, a: Any, b: Any) -> list[tuple[str, str, str]]:
+    """Return (subject, a, b) in words if ``a`` and ``b`` are not the same."""
     if a == b:
         return []
-    shown = ["not recorded" if value is None else _brief(value) for value in (a, b)]
-    return [f"{name}: A {shown[0]}, B {shown[1]}"]
+    ours, theirs = ("not recorded" if value is None else _brief(value) for value in (a, b))
+    return [(subject, ours, theirs)]
 
 
 def _brief(value: Any) -> str:
@@ -257,7 +292,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _differing_data(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
+def _differing_data(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Compare the datasets and splits that both runs have."""
     lines = []
     draws = [_draw(run) or {} for run in (run_a, run_b)]
@@ -273,12 +308,12 @@ def _differing_data(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[
         for split in ours.keys() & theirs.keys():
             if ours[split] != theirs[split]:
                 rows = [[dig(part, "rows") for part in dig(side, split, "parties") or []] for side in (ours, theirs)]
-                note = "" if rows[0] != rows[1] else " (the same rows per party, other rows or classes)"
-                lines.append(f"split {split} of {dataset}: A {rows[0]}, B {rows[1]} rows per party{note}")
+                note = "" if rows[0] != rows[1] else " (as many per party, other rows or classes)"
+                lines.append((f"split {split} of {dataset}", str(rows[0]), f"{rows[1]} rows per party{note}"))
     return sorted(lines)
 
 
-def _differing_settings(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
+def _differing_settings(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Compare the settings of the cases that both runs have."""
     lines = []
     others = {case["id"]: case for case in run_b["cases"]}
@@ -295,20 +330,20 @@ def _differing_settings(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> l
     return lines
 
 
-def uncompared(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> list[str]:
-    """Name every case that has figures in one run only, or in neither, and why."""
+def uncompared(run_a: Mapping[str, Any], run_b: Mapping[str, Any], name: str = "B") -> dict[str, str]:
+    """Return {case: why} of every case that has figures in one run only, or in neither."""
     a, b = ({case["id"]: case for case in run["cases"]} for run in (run_a, run_b))
-    lines = []
+    reasons = {}
     for identifier in dict.fromkeys((*a, *b)):
         if identifier not in b:
-            lines.append(f"{identifier}: only in A")
+            reasons[identifier] = f"only in {BASE}"
         elif identifier not in a:
-            lines.append(f"{identifier}: only in B")
+            reasons[identifier] = f"only in {name}"
         else:
-            states = [_state(side[identifier]) for side in (a, b)]
-            if states != ["ok", "ok"]:
-                lines.append(f"{identifier}: {states[0]} in A, {states[1]} in B")
-    return lines
+            ours, theirs = (_state(side[identifier]) for side in (a, b))
+            if (ours, theirs) != ("ok", "ok"):
+                reasons[identifier] = f"{ours} in {BASE}, {theirs} in {name}"
+    return reasons
 
 
 def _state(case: Mapping[str, Any]) -> str:
@@ -317,41 +352,130 @@ def _state(case: Mapping[str, Any]) -> str:
     return f"{case.get('status')} ({_brief(error)})" if error else str(case.get("status"))
 
 
-def as_text(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> str:
-    """Write the whole comparison as plain text."""
-    rows = compare(run_a, run_b)
-    lines = [f"{name}: {_title(run)}" for name, run in (("A", run_a), ("B", run_b))]
-    for heading, items in (
-        ("Conditions differ; they may explain a difference below:", differing_conditions(run_a, run_b)),
-        ("Not compared:", uncompared(run_a, run_b)),
-    ):
-        lines += ["", heading, *(f"  {item}" for item in items)] if items else []
-    lines += _table(rows) if rows else ["", "No case finished in both runs: nothing to compare."]
-    used = [row.relation.test for row in rows if row.relation.test]
-    if used:
-        count, chance = len(used), figures.number((1 - CONFIDENCE) * len(used), 2)
-        lines += ["", *(line for test, line in TESTS.items() if test in used)]
-        lines += [
-            f"{count} comparisons were made at 95 %: chance alone would show about {chance} differences among them."
-        ]
+def judge(run_a: Mapping[str, Any], run_b: Mapping[str, Any], limit: float, name: str = "B") -> list[Judgement]:
+    """Say of every case whether its time per epoch is above A's by more than the share ``limit`` (0.05 is 5 %).
+
+    Cases that have no such time in either run, as they know no epochs or did not finish, are left out.
+    """
+    judged = []
+    for row in compare(run_a, run_b, name):
+        if row.quantity == EPOCH:
+            estimate, interval, verdict = outcome(row)
+            why = f"{estimate} {interval}".strip() or verdict.removeprefix(f"{CANNOT_TELL} (").removesuffix(")")
+            judged.append(Judgement(name, row.case, exceeds(row.relation, limit), why))
+    done = {case["id"] for run in (run_a, run_b) for case in run["cases"] if figures.finished(case)}
+    untold = {case: why for case, why in uncompared(run_a, run_b, name).items() if case in done}
+    return judged + [Judgement(name, case, CANNOT_TELL, why) for case, why in untold.items()]
+
+
+def exceeds(relation: Relation, limit: float) -> str:
+    """Hold a ratio of times against 1 + ``limit``: what cannot be told apart from it is neither above nor within."""
+    if relation.verdict == IDENTICAL:
+        return WITHIN
+    if relation.kind != "ratio" or relation.low is None or relation.high is None:
+        return CANNOT_TELL
+    return SLOWER if relation.low > 1 + limit else WITHIN if relation.high <= 1 + limit else CANNOT_TELL
+
+
+def share_of(text: str) -> float:
+    """Read a share: "5%" or "0.05". Raises UserError for anything else, and for 1 and above without a per cent sign."""
+    number, sign = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(number) / (100 if sign else 1)
+    except ValueError:
+        share = math.nan
+    if not (0 <= share < math.inf) or (share >= 1 and not sign):
+        raise UserError(f"--fail-above: {text!r} is no share of the base's time; write 5% or 0.05")
+    return share
+
+
+def as_text(runs: Sequence[Mapping[str, Any]], limit: float | None = None) -> str:
+    """Write the whole comparison as plain text; the first run is the base."""
+    base, *others = runs
+    lines = [f"{name}: {title_of(run)}" for name, run in zip(NAMES, runs, strict=False)]
+    for name, run in zip(NAMES[1:], others, strict=False):
+        if len(others) > 1:
+            lines += ["", "", f"{name} against {BASE}"]
+        lines += _pair_as_text(base, run, name)
+    if limit is not None:
+        lines += ["", *judgement_as_text(judge_all(runs, limit), limit)]
     return "\n".join(lines) + "\n"
 
 
-def _title(run: Mapping[str, Any]) -> str:
+def _pair_as_text(base: Mapping[str, Any], run: Mapping[str, Any], name: str) -> list[str]:
+    """Write how one run stands to the base."""
+    rows = compare(base, run, name)
+    left_out = [f"{case}: {why}" for case, why in uncompared(base, run, name).items()]
+    lines = []
+    for heading, items in (
+        ("Conditions differ; they may explain a difference below:", differing_conditions(base, run, name)),
+        ("Not compared:", left_out),
+    ):
+        lines += ["", heading, *(f"  {item}" for item in items)] if items else []
+    lines += _table(rows, name) if rows else ["", "No case finished in both runs: nothing to compare."]
+    notes = notes_on(rows)
+    return [*lines, "", *notes] if notes else lines
+
+
+def notes_on(rows: Sequence[Row]) -> list[str]:
+    """Say what was tested, and how many differences chance alone would show."""
+    used = [row.relation.test for row in rows if row.relation.test]
+    if not used:
+        return []
+    chance = figures.number((1 - CONFIDENCE) * len(used), 2)
+    return [
+        *(line for test, line in TESTS.items() if test in used),
+        f"{len(used)} comparisons were made at 95 %: chance alone would show about {chance} differences among them.",
+    ]
+
+
+def judge_all(runs: Sequence[Mapping[str, Any]], limit: float) -> list[Judgement]:
+    """Judge every run after the first against the first."""
+    pairs = zip(NAMES[1:], runs[1:], strict=False)
+    return [judgement for name, run in pairs for judgement in judge(runs[0], run, limit, name)]
+
+
+def judgement_as_text(judged: Sequence[Judgement], limit: float) -> list[str]:
+    """Write what a limit makes of every case, and of them all."""
+    lines = [f"Time per epoch, {_percent(limit)} above {BASE} allowed:"]
+    lines += [f"  {each.run}, {each.case}: {each.outcome}: {each.why}" for each in judged]
+    return [*lines, conclusion(judged, limit)]
+
+
+def conclusion(judged: Sequence[Judgement], limit: float) -> str:
+    """Say in a sentence or two what a limit makes of all cases."""
+    tally = {kind: sum(each.outcome == kind for each in judged) for kind in (SLOWER, WITHIN, CANNOT_TELL)}
+    how_many = f"{tally[SLOWER] or 'none'} of {len(judged)} comparisons {'are' if tally[SLOWER] > 1 else 'is'}"
+    above = f"slower per epoch by more than {_percent(limit)}, the whole 95{figures.SPACE}% interval included"
+    untold = f" {tally[CANNOT_TELL]} could not be told, which does not fail." if tally[CANNOT_TELL] else ""
+    return f"{'Failed' if tally[SLOWER] else 'Not failed'}: {how_many} {above}.{untold}"
+
+
+def _percent(share: float) -> str:
+    """Write a share as it was given."""
+    return f"{100 * share:g}{figures.SPACE}%"
+
+
+def title_of(run: Mapping[str, Any]) -> str:
     """Name a run: identifier, suite and code."""
-    return f"{run['run_id']}, suite {dig(run, 'suite', 'name')}, revision {_code(run) or 'unknown'}"
+    return f"{run['run_id']}, suite {dig(run, 'suite', 'name')}, revision {code_of(run) or 'unknown'}"
 
 
-def _code(run: Mapping[str, Any]) -> str | None:
+def code_of(run: Mapping[str, Any]) -> str | None:
     """Name the code of a run; None where it was not recorded."""
     commit = dig(run, "revision", "commit")
     return commit and str(commit)[:12] + (" with local changes" if dig(run, "revision", "dirty") else "")
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
+def _table(rows: Sequence[Row], name: str) -> list[str]:
     """Lay the rows out in columns, one block a case."""
-    header = ("", "A (n)", "B (n)", "B/A or B-A [95 % interval]", "test", "B is")
-    body = [(row.quantity, _shown(row.a, row.unit), _shown(row.b, row.unit), *_outcome(row)) for row in rows]
+    header = ("", f"{BASE} (n)", f"{name} (n)", heading_of(name), "test", f"{name} is")
+    body = []
+    for row in rows:
+        estimate, interval, verdict = outcome(row)
+        between = f"{estimate} {interval}".strip()
+        sides = [shown(row, side) + (f" ({side['n']})" if side else "") for side in (row.a, row.b)]
+        body.append((row.quantity, *sides, between, row.relation.test or "", verdict))
     widths = [max(len(line[column]) for line in (header, *body)) for column in range(5)]
 
     def laid_out(line: Sequence[str]) -> str:
@@ -369,33 +493,56 @@ def _table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _shown(summary: figures.Summary | None, unit: str) -> str:
-    """Write the median and the number of values behind it."""
-    if summary is None:
-        return figures.NOT_MEASURED
-    write = {"s": figures.seconds, "B": figures.size, "B of memory": figures.size, "": figures.score}[unit]
-    return f"{write(summary['median'])} ({summary['n']})"
+def heading_of(name: str) -> str:
+    """Head the column of estimates."""
+    return f"{name}/{BASE} or {name}-{BASE} [95 % interval]"
 
 
-def _outcome(row: Row) -> tuple[str, str, str]:
-    """Write the estimate with its interval, the test, and the verdict."""
+def writer(row: Row) -> tuple[Callable[[float], str], str]:
+    """Return what writes a row's values, and the unit behind each: the best one for A's median where there is one."""
+    first = row.a or row.b
+    if row.unit == "" or first is None:
+        return figures.score, ""
+    choose = figures.time_unit if row.unit == "s" else figures.byte_unit
+    unit = choose([first["median"]])
+    return (lambda value: figures.in_unit(value, unit)), f"{figures.SPACE}{unit.name}"
+
+
+def shown(row: Row, summary: figures.Summary | None) -> str:
+    """Write the median of one side of a row."""
+    write, unit = writer(row)
+    return figures.NOT_MEASURED if summary is None else f"{write(summary['median'])}{unit}"
+
+
+def outcome(row: Row) -> tuple[str, str, str]:
+    """Write the estimate, its interval (both empty where there is none), and the verdict."""
     relation = row.relation
     if relation.estimate is None:
         return "", "", relation.verdict
     mark = "x" if relation.kind == "ratio" else f"{figures.SPACE}{row.unit}".rstrip()
-    text = f"{figures.number(relation.estimate)}{mark}"
+    interval = ""
     if relation.low is not None and relation.high is not None:
-        text += f" [{figures.number(relation.low)}, {figures.number(relation.high)}]"
-    return text, relation.test or "", relation.verdict
+        interval = f"[{_end(relation.low)}, {_end(relation.high)}]"
+    return f"{figures.number(relation.estimate)}{mark}", interval, relation.verdict
+
+
+def _end(value: float) -> str:
+    """Write an end of an interval, which may be out of all bounds."""
+    return figures.number(value) if math.isfinite(value) else "\N{INFINITY}"
 
 
 EXAMPLES = """\
 examples:
   python -m bench.compare results/20261123-140501-quick results/20261124-091500-quick
-  python -m bench.compare results/before results/after > difference.txt
+  python -m bench.compare results/before results/after --html difference.html
+  python -m bench.compare results/base results/variant-1 results/variant-2 > difference.txt
+  python -m bench.compare results/main results/branch --fail-above 5%
 
-The verdict says what B is, seen from A. Seconds are those of one epoch. It needs three repeats or more on each side
-(python -m bench.run --repeats 5). Exit status: 0, or 2 when a folder cannot be read.
+The first run is the base, A; the verdict says what each of the others is, seen from A. Seconds are those of one epoch.
+It needs three repeats or more on each side (python -m bench.run --repeats 5).
+
+Exit status: 0; 1 when --fail-above is given and the 95 % interval of a case's time per epoch, as a ratio to A's, lies
+above the limit as a whole (what cannot be told does not fail, and is named); 2 when a folder cannot be read.
 """
 
 
@@ -403,16 +550,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.compare",
-        description="Say what differs between two runs beyond the spread of their repeats.",
+        description="Say what differs between runs beyond the spread of their repeats.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_a", metavar="RUN_A", type=Path, help="folder of the first run")
-    parser.add_argument("run_b", metavar="RUN_B", type=Path, help="folder of the second run")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("base", metavar="BASE", type=Path, help="folder of the run that the others are compared with")
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folder of a run")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write the comparison as one self-contained page, too"
+    )
+    parser.add_argument(
+        "--fail-above",
+        metavar="SHARE",
+        help="exit with status 1 when a case is slower per epoch by more than this for certain: 5%% or 0.05",
+    )
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    chosen = parser.parse_args(words)
 
-    def work() -> None:
-        sys.stdout.write(as_text(results.load(chosen.run_a), results.load(chosen.run_b)))
+    def work() -> int:
+        limit = None if chosen.fail_above is None else share_of(chosen.fail_above)
+        folders = [chosen.base, *chosen.runs]
+        if len(folders) > len(NAMES):
+            raise UserError(f"{len(folders)} runs: at most {len(NAMES)} can be compared at once")
+        runs = [results.load(folder) for folder in folders]
+        if chosen.html is not None:
+            from bench import compare_page  # takes seconds to import, and imports this module
+
+            compare_page.write(chosen.html, runs, limit, shlex.join([*parser.prog.split(), *words]))
+        sys.stdout.write(as_text(runs, limit))
+        return int(limit is not None and any(each.outcome == SLOWER for each in judge_all(runs, limit)))
 
     return command.exit_status(work)
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ import pytest
 from fixture_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from test_report import Page, change
 
-from bench import compare, results
+from bench import compare, figures, results
 
 MIRROR = {
     "slower": "faster",
@@ -142,7 +146,7 @@ def test_scores_are_paired_where_both_runs_drew_the_same_rows(runs: tuple[dict[s
     a, b = runs
     tests = {r.quantity: r.relation.test for r in compare.compare(a, b) if r.case == "federated"}
     assert (tests["AUC"], tests["epoch"], tests["peak memory, largest party"]) == ("paired", "Welch", "Welch")
-    shown = compare.as_text(a, b)
+    shown = compare.as_text([a, b])
     assert "paired: t-test of the differences repeat by repeat" in shown
     assert "Welch: t-test of the repeats of one run" in shown
     ours, theirs = (
@@ -197,9 +201,9 @@ def test_unfinished_cases_have_no_row_and_are_named(runs: tuple[dict[str, Any], 
         "centralised", "centralised-lbfgs", "federated", "federated-fedavg",
     }  # fmt: skip
     named = compare.uncompared(a, b)
-    assert "local: only in A" in named
-    assert any(line.startswith("federated-paillier: failed (party 9998/host did not answer") for line in named)
-    assert [line for line in compare.uncompared(b, a) if "only" in line] == ["local: only in B"]
+    assert named["local"] == "only in A"
+    assert named["federated-paillier"].startswith("failed (party 9998/host did not answer")
+    assert compare.uncompared(b, a)["local"] == "only in B"
 
 
 def test_what_only_one_run_measured_cannot_be_told(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
@@ -215,7 +219,7 @@ def test_runs_with_nulls_everywhere_can_be_compared(runs: tuple[dict[str, Any], 
         case |= dict.fromkeys(("time", "bytes", "resources", "metrics", "models", "training"))
     assert all("not measured in A" in r.relation.verdict for r in compare.compare(a, runs[1]))
     assert compare.compare(a, a) == []
-    assert "nothing to compare" in compare.as_text({**a, "cases": []}, runs[1])
+    assert "nothing to compare" in compare.as_text([{**a, "cases": []}, runs[1]])
 
 
 def test_other_conditions_are_named_before_the_table(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
@@ -235,14 +239,35 @@ def test_other_conditions_are_named_before_the_table(runs: tuple[dict[str, Any],
     assert "case federated, training.learning_rate: A 0.05, B 0.1" in lines
     assert "code revision: A 0123456789ab, B 0123456789ab with local changes" in lines
     assert any(line.startswith("split 25/25/50 of loans: A [22848, 22848, 45694], B [7,") for line in lines)
-    text = compare.as_text(a, b)
+    text = compare.as_text([a, b])
     assert text.index("Other CPU") < text.index("95 % interval")
 
 
 def test_the_number_of_comparisons_is_told(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
     tested = sum(r.relation.test is not None for r in compare.compare(*runs))
     assert tested > 50
-    assert f"{tested} comparisons were made at 95 %: chance alone would show about" in compare.as_text(*runs)
+    assert f"{tested} comparisons were made at 95 %: chance alone would show about" in compare.as_text(runs)
+
+
+@given(durations, durations, st.floats(0.0, 2.0), st.floats(0.0, 2.0))
+def test_only_an_interval_above_the_limit_as_a_whole_fails(a: list[float], b: list[float], x: float, y: float) -> None:
+    relation = compare.relate(a, b, "s")
+    strict, lenient = (compare.exceeds(relation, limit) for limit in sorted((x, y)))
+    order = [compare.SLOWER, compare.CANNOT_TELL, compare.WITHIN]
+    assert order.index(strict) <= order.index(lenient)  # what passes a limit passes a higher one
+    assert (strict == compare.SLOWER) == (relation.low is not None and relation.low > 1 + min(x, y))
+    if min(len(a), len(b)) < compare.LEAST_VALUES:
+        assert strict == lenient == compare.CANNOT_TELL
+    if strict == compare.SLOWER:
+        assert relation.verdict == "slower"
+        assert compare.exceeds(compare.relate(a, [2 * value for value in b], "s"), min(x, y)) == compare.SLOWER
+    assert compare.exceeds(compare.relate(a, a, "s"), x) != compare.SLOWER
+
+
+@given(st.floats(0.0, 0.99))
+def test_a_share_may_be_a_fraction_or_per_cent(share: float) -> None:
+    assert compare.share_of(repr(share)) == share
+    assert compare.share_of(f"{100 * share!r}%") == pytest.approx(share)
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,6 +285,176 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert bad.out == ""
         assert len(bad.err.splitlines()) == 1
         assert str(folder) in bad.err
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Write a base, a slower run, one without spread, and one as older or broken-off ones are: with gaps."""
+    parent = tmp_path_factory.mktemp("folders")
+    found = {"base": write_run(parent / "base"), "slower": write_run(parent / "slower", pace=1.5, seed=2)}
+    found["single"] = write_run(parent / "single", pace=9.0, repeats=1, seed=3)
+    found["gaps"] = write_run(parent / "gaps", seed=4, synthetic=True, unfinished=False)
+
+    def leave_gaps(run: dict[str, Any]) -> None:
+        for key in ("plan", "created", "finished", "revision", "command", "measuring"):
+            del run[key]
+        run["environment"] = {}
+        run["cases"][3] |= {"status": "failed", "error": "party 9998/host was <lost>", "time": None, "bytes": None}
+        run["cases"][2]["time"] = None
+        del run["cases"][4]["bytes"], run["cases"][4]["resources"], run["cases"][0]["metrics"]
+
+    change(found["gaps"], leave_gaps)
+    return found
+
+
+def compared(folders: dict[str, Path], *names: str, options: Sequence[str] = ()) -> int:
+    return compare.main([*(str(folders[name]) for name in names), *options])
+
+
+def test_what_is_slower_for_certain_fails(folders: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert compared(folders, "base", "slower") == 0
+    capsys.readouterr()
+    assert compared(folders, "base", "slower", options=["--fail-above", "5%"]) == 1
+    *_, judged, last = capsys.readouterr().out.rsplit("\n\n", 1)[-1].splitlines()
+    assert judged.startswith("  B, federated-fedavg: slower than allowed: 1.")
+    assert last.startswith("Failed: 4 of 4 comparisons are slower per epoch by more than 5")
+    assert compared(folders, "base", "slower", options=["--fail-above", "80%"]) == 0
+    assert compared(folders, "slower", "base", options=["--fail-above", "0.05"]) == 0
+    assert compared(folders, "base", "base", "slower", options=["--fail-above", "0.05"]) == 1
+
+
+def test_what_cannot_be_told_does_not_fail_and_is_named(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compared(folders, "base", "single", options=["--fail-above", "5%"]) == 0
+    shown = capsys.readouterr().out
+    assert "B, federated: cannot tell: fewer than 3 values on a side" in shown
+    assert "4 could not be told, which does not fail." in shown
+    assert compared(folders, "base", "gaps", options=["--fail-above", "0%"]) == 0
+    shown = capsys.readouterr().out
+    assert "B, federated: cannot tell: ok in A, failed (party 9998/host was <lost>) in B" in shown
+    assert "B, local: cannot tell: not measured in B" in shown
+    assert "B, federated-paillier" not in shown.rsplit("\n\n", 1)[-1]  # finished in neither
+
+
+def test_one_value_is_never_called_a_difference(folders: dict[str, Path], tmp_path: Path) -> None:
+    runs = [results.load(folders[name]) for name in ("base", "single")]
+    page = page_of(folders, tmp_path, "base", "single")
+    for shown in (compare.as_text(runs), page.text):
+        assert all(f" {word} in " not in shown and f"{word}\n" not in shown for word in ("slower", "faster"))
+    verdicts = {row[-1][0] for row in case_table(page, "Federated, FedSGD")[1:] if len(row) > 1}
+    assert verdicts == {compare.TOO_FEW}
+
+
+def page_of(folders: dict[str, Path], tmp_path: Path, *names: str, options: Sequence[str] = ()) -> Page:
+    compared(folders, *names, options=["--html", str(tmp_path / "page.html"), *options])
+    return Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+
+
+def case_table(page: Page, title: str) -> list[list[tuple[str, float | None]]]:
+    return page.table(f"{title}: median")
+
+
+def test_the_page_shows_the_figures_that_are_printed(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = page_of(folders, tmp_path, "base", "slower", options=["--fail-above", "5%"])
+    printed = plain(capsys.readouterr().out)
+    runs = [results.load(folders[name]) for name in ("base", "slower")]
+    titles = {case["id"]: case["title"] for case in runs[0]["cases"]}
+    rows = compare.compare(*runs)
+    for identifier in dict.fromkeys(row.case for row in rows):
+        table = {cells[0][0]: cells[1:] for cells in case_table(page, titles[identifier]) if len(cells) > 1}
+        block = printed.split(f"\n{identifier}\n")[1]
+        for expected in (row for row in rows if row.case == identifier):
+            a, b, estimate, verdict = table[expected.quantity]
+            relation = expected.relation
+            assert (a[1], b[1], estimate[1]) == (expected.a["median"], expected.b["median"], relation.estimate)
+            assert verdict[0] == relation.verdict
+            line = next(line for line in block.splitlines() if line.startswith(f"  {expected.quantity} "))
+            for text, value in (a, b):  # "9.44 ms 9.10-9.49, n = 3" here is "9.44 ms (3)" there
+                shown, _, _ = plain(text).partition(f" {spread_in(text)}")
+                assert f" {shown} (3)" in line, (value, line)
+            assert plain(estimate[0]).partition(";")[0] in line
+    assert plain(compare.conclusion(compare.judge_all(runs, 0.05), 0.05)) in plain(page.text)
+    for judgement in compare.judge_all(runs, 0.05):
+        assert plain(judgement.why) in printed
+        assert plain(judgement.why) in plain(page.text)
+
+
+def plain(text: str) -> str:
+    return text.replace(figures.SPACE, " ")
+
+
+def spread_in(text: str) -> str:
+    """The small print of a cell: its last words, from the spread on."""
+    return re.search(r"(\S+\u2013\S+, n = \d+|all \d+ equal)$", plain(text)).group()
+
+
+def test_several_runs_stand_side_by_side(folders: dict[str, Path], tmp_path: Path) -> None:
+    page = page_of(folders, tmp_path, "base", "slower", "gaps")
+    header = [text for text, _ in page.table("The runs")[0]]
+    assert header == ["", "A (base)", "B", "C"]
+    facts = {row[0][0]: [text for text, _ in row[1:]] for row in page.table("The runs")[1:]}
+    assert facts["Run"] == [f"20261123-14050{seed}-quick" for seed in (1, 2, 4)]
+    assert facts["Revision"] == ["0123456789ab", "0123456789ab", "not recorded"]
+    assert facts["CPU"][2] == facts["Begun"][2] == "not recorded"
+    assert facts["Finished"][2] == "not finished"
+    epoch = next(row for row in case_table(page, "Federated, FedSGD") if row[0][0] == "epoch")
+    assert epoch[4][0] == "slower"
+    assert epoch[5:] == [("not compared", None), ("", None), ("", None)]
+    alone = next(row for row in case_table(page, "Each party alone") if row[0][0] == "epoch")
+    assert [alone[5][0], alone[7][0]] == [figures.NOT_MEASURED, "cannot tell (not measured in C)"]
+    assert "CPU: A Example CPU @ 2.50GHz, C not recorded" in page.text
+    assert "failed (party 9998/host was <lost>) in C" in page.text
+    assert "A: Data, not synthetic: Lending Club loans." in page.text
+    assert "C: Synthetic data: Lending Club loans" in page.text
+    printed = compare.as_text([results.load(folders[name]) for name in ("base", "slower", "gaps")])
+    assert printed.index("B against A") < printed.index("B is") < printed.index("C against A") < printed.index("C is")
+
+
+def test_the_page_needs_nothing_else_and_its_plot_is_to_scale(folders: dict[str, Path], tmp_path: Path) -> None:
+    page = page_of(folders, tmp_path, "base", "slower", options=["--fail-above", "5%"])
+    assert not [attrs for _, attrs in page.tags if attrs.get("src") or str(attrs.get("href", "#"))[0] != "#"]
+    assert not {"script", "link", "img"} & {tag for tag, _ in page.tags}
+
+    def places(kind: str) -> list[float]:
+        found = [attrs for tag, attrs in page.tags if tag == "i" and str(attrs.get("class")).startswith(kind)]
+        return [float(re.match(r"left:([\d.]+)%", attrs["style"]).group(1)) for attrs in found]
+
+    one, limit = places("one")[0], places("limit")[0]
+    runs = [results.load(folders[name]) for name in ("base", "slower")]
+    epochs = [r.relation for r in compare.compare(*runs) if r.quantity == compare.EPOCH]
+    per_unit = (limit - one) / math.log(1.05)
+    for kind, values in (("estimate", [r.estimate for r in epochs]), ("range", [r.low for r in epochs])):
+        assert places(kind) == pytest.approx([one + per_unit * math.log(value) for value in values], abs=0.5)
+
+
+def test_nothing_in_common_still_makes_a_page(folders: dict[str, Path], tmp_path: Path) -> None:
+    change(write_run(tmp_path / "other"), lambda run: run.update(cases=[]))
+    page = page_of({**folders, "other": tmp_path / "other"}, tmp_path, "base", "other", options=["--fail-above", "5%"])
+    assert "no case finished in both runs" in page.text
+    assert "4 of" not in page.text
+
+
+@pytest.mark.parametrize("limit", ["", "five", "5", "nan", "inf%", "-5%", "%", "1"])
+def test_a_limit_that_is_no_share_is_refused(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str], limit: str
+) -> None:
+    assert compared(folders, "base", "slower", options=[f"--fail-above={limit}"]) == 2
+    bad = capsys.readouterr()
+    assert (bad.out, len(bad.err.splitlines())) == ("", 1)
+    assert "--fail-above" in bad.err
+
+
+def test_a_page_that_cannot_be_written_is_named(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "nowhere" / "page.html"
+    assert compared(folders, "base", "slower", options=["--html", str(page)]) == 2
+    bad = capsys.readouterr()
+    assert (bad.out, len(bad.err.splitlines())) == ("", 1)
+    assert str(page) in bad.err
 
 
 def test_help_has_examples() -> None:
