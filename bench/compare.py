@@ -363,8 +363,9 @@ def judge(run_a: Mapping[str, Any], run_b: Mapping[str, Any], limit: float, name
             estimate, interval, verdict = outcome(row)
             why = f"{estimate} {interval}".strip() or verdict.removeprefix(f"{CANNOT_TELL} (").removesuffix(")")
             judged.append(Judgement(name, row.case, exceeds(row.relation, limit), why))
-    done = {case["id"] for run in (run_a, run_b) for case in run["cases"] if figures.finished(case)}
-    untold = {case: why for case, why in uncompared(run_a, run_b, name).items() if case in done}
+    finished = [case for run in (run_a, run_b) for case in run["cases"] if figures.finished(case)]
+    timed = {case["id"] for case in finished if figures.measured(dig(case, "time", "epoch_seconds"))}
+    untold = {case: why for case, why in uncompared(run_a, run_b, name).items() if case in timed}
     return judged + [Judgement(name, case, CANNOT_TELL, why) for case, why in untold.items()]
 
 

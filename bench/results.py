@@ -66,7 +66,7 @@ def write_text(path: Path, text: str) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise UserError(
-            f"{path}: cannot be written ({error.strerror}); free some space or choose another --out"
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another place"
         ) from error
 
 
