@@ -13,7 +13,7 @@ import pytest
 from fixture_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import Page, change
+from page_helpers import Page, change
 
 from bench import compare, figures, results
 
