@@ -148,7 +148,7 @@ def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | No
     The scale spans the estimates and a bit more: an end of an interval that lies further out is drawn as an arrow.
     Without any estimate the result is empty.
     """
-    estimates = [row.estimate for row in rows if row.estimate is not None and row.estimate > 0]
+    estimates = [row.estimate for row in rows if row.estimate is not None and 0 < row.estimate < math.inf]
     if not estimates:
         return Markup("")
     low, high = _ratio_range(rows, [*estimates, 1.0, *([] if limit is None else [limit])])
@@ -190,13 +190,13 @@ def _ratio_range(rows: Sequence[Interval], shown: Sequence[float]) -> tuple[floa
     room = max(most / least, 1.1)
     ends = [end for row in rows for end in (row.low, row.high) if end is not None and 0 < end < math.inf]
     low, high = max(min([least, *ends]), least / room), min(max([most, *ends]), most * room)
-    margin = (high / low) ** 0.04
+    margin = max((high / low) ** 0.04, 1.02)  # equal times, too, need a scale
     return low / margin, high * margin
 
 
 def _whisker(row: Interval, low: float, high: float, place: Callable[[float], float]) -> Markup:
     """Draw one interval with its estimate; an end out of the scale is an arrow."""
-    if row.estimate is None or row.estimate <= 0:
+    if row.estimate is None or not 0 < row.estimate < math.inf:
         return Markup("")
     drawn = Markup("")
     if row.low is not None and row.high is not None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_helpers import Page, change
 
-from bench import compare, figures, results
+from bench import charts, compare, figures, results
 
 MIRROR = {
     "slower": "faster",
@@ -428,6 +428,21 @@ def test_the_page_needs_nothing_else_and_its_plot_is_to_scale(folders: dict[str,
     per_unit = (limit - one) / math.log(1.05)
     for kind, values in (("estimate", [r.estimate for r in epochs]), ("range", [r.low for r in epochs])):
         assert places(kind) == pytest.approx([one + per_unit * math.log(value) for value in values], abs=0.5)
+
+
+ratios = st.floats(1e-9, 1e9)
+intervals = st.tuples(ratios, st.floats(0.0, 1.0), st.just(1.0) | st.floats(1.0, 1e9) | st.just(float("inf")))
+
+
+@given(st.lists(intervals, min_size=1, max_size=5), st.none() | st.floats(1.0, 3.0))
+def test_whatever_is_drawn_is_on_the_plot(found: list[tuple[float, float, float]], limit: float | None) -> None:
+    rows = [charts.Interval("", ratio, ratio * low, ratio * high, "unsure", "") for ratio, low, high in found]
+    drawn = charts.forest([*rows, charts.Interval("", None, None, None, "unsure", "cannot tell")], "", "", limit)
+    for left, width in re.findall(r"left:([^%]+)%(?:;width:([^%]+)%)?", drawn):
+        assert -0.01 <= float(left) <= float(left) + float(width or 0) <= 100.02
+    assert drawn.count("class='tick x'") >= 1
+    assert drawn.count("class='estimate") == len(found)
+    assert charts.forest([charts.Interval("", None, None, None, "unsure", "")], "", "", limit) == ""
 
 
 def test_nothing_in_common_still_makes_a_page(folders: dict[str, Path], tmp_path: Path) -> None:
