@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench import cost, figures, findings, page
+from bench.engines.federated.privacy import paillier_host
 from bench.figures import dig
 from bench.findings import Case, Run, label_of, repeats_of
 from bench.page import Cell, Table
@@ -25,7 +26,7 @@ def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
         "plot": _plot(first),
         "costs": _costs(cases, scores),
         "learns": _learns(cases),
-        "operations": _operations(first),
+        "operations": _operations(run, first),
         "held_out": _held_out(run),
     }
 
@@ -188,7 +189,7 @@ def _learns(cases: Sequence[Case]) -> Table:
     return Table("Who could learn what in each mode, and what that rests on", columns, list(rows.values()), columns[1:])
 
 
-def _operations(cases: Sequence[Case]) -> Table | None:
+def _operations(run: Run, cases: Sequence[Case]) -> Table | None:
     """Hold the operations of each protection, as counted and timed, against the phases that they were done in."""
     found = [(case, name, facts, _products(facts)) for case in cases for name, facts in _sides(case)]
     found = [entry for entry in found if entry[-1]]
@@ -203,6 +204,7 @@ def _operations(cases: Sequence[Case]) -> Table | None:
             count = page.figure(facts["operations"][operation].get("count"), _times)
             body.append([Cell(operation), count, each, page.figure(product, write), Cell("")])
         body.append([Cell("all operations"), *[Cell("")] * 2, page.figure(total, write), Cell("")])
+        body += _row_by_row(run, case, facts)
         measured = (page.figure(spent, write), page.figure(ratio, figures.number))
         body.append([Cell(f"measured: {' + '.join(cost.CRYPTOGRAPHY)}"), *[Cell("")] * 2, *measured])
     columns = (
@@ -219,6 +221,18 @@ def _operations(cases: Sequence[Case]) -> Table | None:
         f"lowest{figures.TO}highest, {repeats_of(case for case, *_ in found)}."
     )
     return Table(caption, columns, body) if body else None
+
+
+def _row_by_row(run: Run, case: Case, facts: Mapping[str, Any]) -> list[list[Cell]]:
+    """Return what FATE 1.8's own order of operations would take of a host on an encrypted model; [] for others."""
+    each, rows = (figures.measured(value) for value in (dig(facts, "operations", "multiply", "seconds"), facts["rows"]))
+    features = dig(run, "datasets", str(case.get("dataset")), "features")
+    if case["privacy"] != "paillier_host" or not each or not rows or not features:
+        return []
+    times = paillier_host.row_by_row_operations(int(rows["median"]), features)
+    long = figures.seconds(times * each["median"])
+    text = f"not done: FATE 1.8 would multiply row by row, which would take {long}"
+    return [[Cell(text), Cell(figures.count(times), "", times), *[Cell("")] * 3]]
 
 
 def _products(facts: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
