@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.score import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 
@@ -142,6 +143,8 @@ def read_csv(folder: Path, name: str) -> pd.DataFrame:
 
     Raises UserError when the file is damaged.
     """
+    import pandas as pd  # takes half a second to import, and a served model does without
+
     path = Path(folder) / name
     if not path.exists():
         return pd.DataFrame({column: pd.Series(dtype=_TEXT.get(column, float)) for column in COLUMNS[name]})

@@ -23,6 +23,11 @@ METRICS = (
 )
 
 
+def predicted(X: Array, weights: Array, means: Array, deviations: Array) -> Array:
+    """Return a model's probability of class 1 for each of the raw (not yet scaled) rows ``X`` (n, d): (n,)."""
+    return probability((X - means) / deviations, weights)
+
+
 def score(X: Array, y: NDArray[np.float64], weights: Array, means: Array, deviations: Array) -> dict[str, float | None]:
     """Score a model on raw (not yet scaled) rows ``X`` (n, d) with true classes ``y`` (n,); the threshold is 0.5.
 
@@ -32,8 +37,8 @@ def score(X: Array, y: NDArray[np.float64], weights: Array, means: Array, deviat
     """
     from sklearn import metrics
 
-    predicted = probability((X - means) / deviations, weights)
-    chosen = predicted >= 0.5
+    likely = predicted(X, weights, means, deviations)
+    chosen = likely >= 0.5
     positive = y == 1
     result: dict[str, float | None] = {"accuracy": float(np.mean(chosen == positive))}
     for label, true, said in ((0, ~positive, ~chosen), (1, positive, chosen)):
@@ -41,12 +46,12 @@ def score(X: Array, y: NDArray[np.float64], weights: Array, means: Array, deviat
         result[f"precision_{label}"] = hits / int(np.sum(said)) if said.any() else None
         result[f"recall_{label}"] = hits / int(np.sum(true))
         result[f"f1_{label}"] = 2 * hits / int(np.sum(true) + np.sum(said))
-    false_rate, true_rate, _ = metrics.roc_curve(y, predicted, drop_intermediate=False)
+    false_rate, true_rate, _ = metrics.roc_curve(y, likely, drop_intermediate=False)
     return {
         **result,
         "specificity": result["recall_0"],
-        "auc": float(metrics.roc_auc_score(y, predicted)),
+        "auc": float(metrics.roc_auc_score(y, likely)),
         "ks": float(np.max(true_rate - false_rate)),
-        "average_precision": float(metrics.average_precision_score(y, predicted)),
-        "log_loss": float(metrics.log_loss(y, predicted)),
+        "average_precision": float(metrics.average_precision_score(y, likely)),
+        "log_loss": float(metrics.log_loss(y, likely)),
     }

@@ -213,9 +213,14 @@ def converged(losses: list[float], tolerance: float) -> bool:
 
 
 def probability(X: Array, weights: Array) -> Array:
-    """Return the probability of class 1 for each row of ``X``."""
+    """Return the probability of class 1 for each row of ``X`` (n, d): (n,).
+
+    A row's probability has the same bits whichever rows stand beside it: a matrix product by BLAS has not, as it sums
+    in another order for the rows of an incomplete block. ``bench.serve`` rests on that.
+    """
+    margins = np.einsum("ij,j->i", X, weights[:-1]) + weights[-1]
     with np.errstate(over="ignore"):  # exp overflows to inf for very small margins, and 1 / inf is the right 0
-        result: Array = 1.0 / (1.0 + np.exp(-(X @ weights[:-1] + weights[-1])))
+        result: Array = 1.0 / (1.0 + np.exp(-margins))
     return result
 
 
