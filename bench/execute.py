@@ -259,6 +259,7 @@ def _new_case(case: Case, checked: Suite) -> dict[str, Any]:
         "repeats_done": [],
         "status": "pending",
         "error": None,
+        "lost_parties": [],
         **dict.fromkeys(measured),
         "notes": [],
         "figures": [],
@@ -439,6 +440,10 @@ def _write_down(session: _Session, case: Case, repeat: int, outcome: Outcome) ->
         epochs_run=[*record["epochs_run"], outcome.epochs_run],
         parties=[{"party": party.party, "role": party.role} for party in outcome.parties],
         loss=record["loss"] or outcome.losses,
+        lost_parties=[
+            *record.get("lost_parties", []),
+            *({"repeat": repeat, "party": party} for party in outcome.lost),
+        ],
         notes=list(
             dict.fromkeys(
                 [*record["notes"], *(f"repeat {repeat}: {note}" for note in [*prepared.notes, *outcome.notes])]

@@ -239,6 +239,11 @@ def concerns(run: Run) -> list[str]:
         if share and share["low"] < LEAST_ATTRIBUTED:
             named = f"only {figures.percent(share['low'])} of the epoch of {party} is in named phases"
             found.append(f"{label_of(case)}: {named}.")
+        found += [
+            f"{label_of(case)}: party {lost['party']} was lost in repeat {lost['repeat']}, whose figures are those of "
+            "the parties that were left."
+            for lost in case.get("lost_parties") or []
+        ]
     found += _sharing(run, finished)
     if dig(run, "revision", "dirty"):
         found.append("The code had local changes: its revision alone does not reproduce the run.")

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, metavar="N", help="how often each case runs, each time on a fresh split")
     add("--out", default="results", metavar="DIR", help="where result folders go; default: results")
     add("--resume", metavar="RUN", help="finish an interrupted or failed run; other options do not apply")
-    add("--list", action="store_true", help="show engines, datasets and suites")
+    add("--list", action="store_true", help="show engines, privacy modes, datasets and suites")
     add("--debug", action="store_true", help="show where an error arose")
     return parser
 
@@ -121,10 +121,18 @@ def _plan(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _suite_with(wanted: list[str], privacies: list[str]) -> str:
-    """Return the suite to run where none is named: quick, unless only another one has all that is wanted."""
-    for name in (DEFAULT_SUITE, *suite.available()):
-        cases = suite.check(suite.read(name)).cases
-        if set(wanted) <= {case.engine for case in cases} and set(privacies) <= {case.privacy for case in cases}:
+    """Return the suite to run where none is named: quick, unless only another one has all that is wanted.
+
+    A privacy mode is looked for in suite privacy first; cases between hosts count where their engine is named only.
+    """
+    for name in (DEFAULT_SUITE, *(["privacy"] if privacies else []), *suite.available()):
+        kept = [
+            case
+            for case in suite.check(suite.read(name)).cases
+            if case.privacy in (privacies or [case.privacy])
+            and (case.engine in wanted if wanted else case.network != "hosts")
+        ]
+        if set(wanted) <= {case.engine for case in kept} and set(privacies) <= {case.privacy for case in kept}:
             return name
     return DEFAULT_SUITE
 

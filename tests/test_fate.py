@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,12 +106,12 @@ def _fate_case(**settings: Any) -> dict[str, Any]:
 )
 def test_what_homo_lr_cannot_do_is_refused(training: Training, named: str) -> None:
     with pytest.raises(UserError, match=named):
-        engines.check("fate", "masked", training)
+        engines.check("fate", "masked", {}, training, 3)
 
 
 def test_fate_masks_its_updates_and_so_is_not_called_plain() -> None:
     with pytest.raises(UserError, match="masked"):
-        engines.check("fate", "plain", FATE_TRAINING)
+        engines.check("fate", "plain", {}, FATE_TRAINING, 3)
 
 
 def test_a_host_is_given_its_own_party_s_rows_and_no_others(job: Job, tmp_path: Path) -> None:
@@ -294,3 +295,23 @@ def test_ctrl_c_ends_fate_too(tmp_path: Path) -> None:
         process.communicate(timeout=60)
     assert process.returncode == 130
     assert fate_processes(process.pid) == []
+
+
+@needs_fate
+def test_a_locked_database_is_asked_again() -> None:
+    """FATE Flow's SQLite is locked for a moment now and then; a refusal of another kind stands."""
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import job
+locked = {"code": 100, "message": "BusyError('database is locked')"}
+replies = [locked, {"code": 0, "data": 7}, {"code": 5, "message": "no"}]
+print(job.asked("asking", lambda: replies.pop(0))["data"])
+try:
+    job.asked("asking", lambda: replies.pop(0))
+except job.RefusedError as error:
+    print(error)
+"""
+    beside = Path(fate.__file__).parent / "party"
+    line = [str(fate.PYTHON), "-c", script, str(beside)]
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout.splitlines() == ["7", "asking: no"]

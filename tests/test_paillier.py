@@ -186,6 +186,11 @@ def test_the_arbiter_is_sent_no_private_key_and_no_number(meeting: Meeting) -> N
     rounds = [body for _, kind, bodies in meeting.sent if kind == "round" for body in bodies.values()]
     assert len(rounds) == 3
     assert len({PaillierSum.FromString(body).ciphertexts for body in rounds}) == 3
+    # A ciphertext without randomness is 1 + n m, which anybody reads; and equal numbers must not look equal.
+    sums = [PaillierSum.FromString(b) for _, kind, bodies in meeting.sent for b in bodies.values() if kind]
+    ciphertexts = [c for s in sums for c in paillier.read(s.ciphertexts, len(s.ciphertexts) // 256, n)]
+    assert all(ciphertext % n != 1 for ciphertext in ciphertexts)
+    assert len(set(ciphertexts)) == len(ciphertexts)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from privacy_helpers import ROLES, Meeting, setup_of
 from bench.data import split
 from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines import ENGINES, Job, Outcome
-from bench.engines.federated.privacy import Exchange, Setup, Shape, WrongBodyError, complete, paillier_host
+from bench.engines.federated.privacy import Exchange, Setup, Shape, WrongBodyError, complete, paillier, paillier_host
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
 from bench.errors import CaseError, UserError
 from bench.model import logistic
@@ -114,6 +114,12 @@ def meeting() -> tuple[Meeting, dict[str, dict[str, Any]]]:
     return meeting, meeting.run(work)
 
 
+def _keys_of(passed: Meeting) -> bytes:
+    """The answer that tells a host its key."""
+    (keys,) = (answers for step, _, answers in passed.answered if step == "keys")
+    return keys["9998"]
+
+
 def test_hosts_never_hold_the_model(meeting: tuple[Meeting, dict[str, dict[str, Any]]]) -> None:
     passed, results = meeting
     assert [name for name, result in results.items() if "weights" in result] == ["9999"]
@@ -126,6 +132,12 @@ def test_hosts_never_hold_the_model(meeting: tuple[Meeting, dict[str, dict[str, 
     for _, answers in after:
         for host in set(answers) - {"9999"}:
             assert not any(weight in answers[host] for weight in weights)
+    # A ciphertext without randomness is 1 + n m, which anybody reads.
+    n = int.from_bytes(PaillierKeys.FromString(_keys_of(passed)).n, "big")
+    messages = [body for step, _, answers in passed.answered for host, body in answers.items() if step == "renew"]
+    messages += [bodies[h] for s, kind, bodies in passed.sent if kind == "round" for h in set(bodies) - {"9999"}]
+    for message in map(EncryptedModel.FromString, messages):
+        assert all(c % n != 1 for c in paillier.read(message.ciphertexts, 6, n))
     # What a host is told of the key is n alone.
     (keys,) = (answers for step, _, answers in passed.answered if step == "keys")
     for answer in keys.values():

@@ -345,7 +345,7 @@ def test_wrong_data_get_one_line(inputs: Path, capsys: Lines, keep_signals: None
         (["--data", "a.csv", "b.csv"], "need --label"),
         (["--label", "ill", "--data", "a.csv", "--charged-off-share", "0.2"], "not with --label"),
         (["--charged-off-share", "0.2"], "charged_off_share"),
-        (["--suite", "nowhere"], "'nowhere' is unknown; choose from cluster, fate, quick"),
+        (["--suite", "nowhere"], "'nowhere' is unknown; choose from cluster, fate, privacy, quick"),
         (["--suite", "nowhere.yml"], "nowhere.yml"),
     ],
 )

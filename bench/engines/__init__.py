@@ -68,7 +68,7 @@ class Outcome:
     """What a repeat brought; ``epochs_run`` is None for a solver without epochs, ``notes`` are lines for a reader.
 
     ``startup_seconds``: from the first process's start until training began. ``stages``: where a platform's job spends
-    its time, its epochs among the rest, in seconds by name.
+    its time, its epochs among the rest, in seconds by name. ``lost``: parties that the others went on without.
     """
 
     models: list[Model]
@@ -80,6 +80,7 @@ class Outcome:
     samples: Samples = field(default_factory=Samples)
     notes: list[str] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Engine:
 
 
 _FATE_LEARNS = {
-    "arbiter": "the sum of all parties' weights of each round and each party's loss, nothing else of a single one",
+    "arbiter": "the sum of all parties' weights and losses of each round, and each party's number of rows",
     "parties": "the average of the weights; of two parties, each can take away its own part",
     "assumes": "the arbiter colludes with nobody, and no party is lost: the job ends there",
 }
@@ -242,5 +243,6 @@ def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) ->
         training_seconds=max(result["training_ended"] for result in results)
         - min(result["training_started"] for result in results),
         samples=samples,
+        lost=[party for left in finished for party in left.result.get("lost", [])],
         notes=list(dict.fromkeys(note for left in finished for note in left.result.get("notes", []))),
     )

@@ -27,6 +27,7 @@ import psutil
 from bench.errors import CaseError
 from bench.measure.trace import Epoch, Recorder, Span
 
+JOINED = "joined.json"
 # After the first process has failed the others get this long to say whom they blame.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
@@ -41,7 +42,8 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 class Worker:
     """A process of a case: who it is, the module it runs, its settings, its folder, and how many rows it trains on.
 
-    The others go on without one that ``may_be_lost``; whoever must stay decides whether they can.
+    One that ``may_be_lost`` may be killed or cut off once it has left JOINED in its folder: whoever stays decides
+    whether the others can go on. One that fails by itself ends the case all the same.
     """
 
     party: str
@@ -145,7 +147,15 @@ def _watch(workers: list[Worker], processes: list[subprocess.Popen[bytes]], time
 
 def _fatal(workers: list[Worker], statuses: list[int | None]) -> bool:
     """Tell whether a process has failed without which the others cannot go on."""
-    return any(status for worker, status in zip(workers, statuses, strict=True) if not worker.may_be_lost)
+    return any(status and not _lost(worker, status) for worker, status in zip(workers, statuses, strict=True))
+
+
+def _lost(worker: Worker, status: int) -> bool:
+    """Tell whether a process that may be lost was killed, or cut off from the others, and did not fail by itself."""
+    if not worker.may_be_lost or not (worker.folder / JOINED).exists():
+        return False
+    error = (_read(worker.folder / "error.json") or {}).get("error")
+    return status < 0 or (error is not None and not str(error).startswith(worker.name))
 
 
 def _stopped(pid: int) -> bool:
@@ -160,7 +170,7 @@ def _blame(workers: list[Worker], processes: list[subprocess.Popen[bytes]]) -> s
     A party that fails by itself is soon called lost by the arbiter, but knows better why.
     """
     for worker, process in zip(workers, processes, strict=True):
-        if process.returncode is not None and process.returncode < 0 and not worker.may_be_lost:
+        if process.returncode is not None and process.returncode < 0 and not _lost(worker, process.returncode):
             number = -process.returncode
             why = " (the kernel does this when memory runs out)" if number == signal.SIGKILL else ""
             return f"{worker.name} died: killed by {signal.Signals(number).name}{why}"
@@ -170,7 +180,7 @@ def _blame(workers: list[Worker], processes: list[subprocess.Popen[bytes]]) -> s
         if error and error.startswith(worker.name):
             return str(error)
     for worker, process in zip(workers, processes, strict=True):
-        if process.returncode and not errors[worker.key] and not worker.may_be_lost:
+        if process.returncode and not errors[worker.key] and not _lost(worker, process.returncode):
             return f"{worker.name} ended with status {process.returncode}: {_last_line(worker.folder / 'log.txt')}"
     for worker in sorted(workers, key=lambda worker: worker.role != "arbiter"):
         if errors[worker.key]:
@@ -196,7 +206,7 @@ def _blame_for_time(workers: list[Worker], processes: list[subprocess.Popen[byte
 def _finished(worker: Worker) -> Finished:
     left = _read(worker.folder / "result.json")
     if left is None and worker.may_be_lost:
-        return Finished({}, Recorder(), None, None)
+        return Finished({"notes": [f"{worker.name} ended without a result"]}, Recorder(), None, None)
     if left is None:
         raise CaseError(f"{worker.name} ended without a result: {_last_line(worker.folder / 'log.txt')}")
     recorder = Recorder(

@@ -74,7 +74,8 @@ class Rounds:
         with self.changed:
             if party in self.left or party in self.gone or self.failure is not None:
                 return
-            if not self.mode.outlives or self.due[1] == "":
+            # Before the rounds every party's rows are counted in, so none may be lost.
+            if not self.mode.outlives or self.due[1] != wire.ROUND:
                 self._fail_without([party])
                 return
             self.gone.add(party)
@@ -126,9 +127,14 @@ class Rounds:
         return join.party
 
     def meet(self, party: str, raw: bytes) -> bytes | None:
-        """Hand in a party's message, wait for the others', and return its answer; None when the case has failed."""
+        """Hand in a party's message, wait for the others', and return its answer.
+
+        None when the case has failed, or goes on without the party.
+        """
         received = perf_counter()
         with self.changed:
+            if party in self.gone:
+                return None
             message = self._read(party, raw)
             if message is None or self.failure is not None:
                 return None
@@ -210,7 +216,9 @@ class Rounds:
             return self.combine(step, kind, bodies)
         except WrongBodyError as error:
             self.fail(f"{self.describe(error.party)} sent {error} {self.when()}")
-            return {}
+        except Exception as error:  # or all would wait for an answer for ever
+            self.fail(f"the arbiter could not go on {self.when()}: {error!r}")
+        return {}
 
     def _answer(self, body: bytes, received: float) -> bytes:
         held = perf_counter() - received
@@ -233,7 +241,8 @@ def serve(rounds: Rounds, requests: Iterator[bytes], context: grpc.ServicerConte
             return
         answer = rounds.meet(party, raw)
         if answer is None:
-            context.abort(grpc.StatusCode.ABORTED, str(rounds.failure))
+            why = rounds.failure or f"given up as lost: the others went on without {rounds.describe(party)}"
+            context.abort(grpc.StatusCode.ABORTED, why)
         else:
             yield answer
     rounds.lost(party)  # the requests of a broken connection end like those of a party that just stops sending
@@ -268,6 +277,7 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
     return {
         "messages": rounds.number,
         "notes": rounds.notes,
+        "lost": [party for party in rounds.parties if party in rounds.gone],
         "operations": rounds.module.calibrate(rounds.setup, "arbiter") if recorder.enabled else {},
     }
 

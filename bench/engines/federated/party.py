@@ -19,7 +19,7 @@ import psutil
 
 from bench.engines.federated import wire, wire_pb2
 from bench.engines.federated.privacy import MODES, Exchange, Setup, Talk
-from bench.engines.processes import work
+from bench.engines.processes import JOINED, leave, work
 from bench.engines.training import load_shard, train
 from bench.errors import CaseError
 from bench.measure.trace import Recorder
@@ -28,7 +28,7 @@ from bench.model.logistic import Array, Training
 _ADDRESS_SECONDS = 60.0
 
 
-def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:  # noqa: ARG001
+def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:
     """Join the case, train with the others, leave."""
     who = f"party {config['party']} ({config['role']})"
     X, y = load_shard(Path(config["shard"]))
@@ -42,6 +42,7 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
         try:
             recorder.begin_epoch(0)
             exchange = mode.party(setup, _talk(config, stream, outgoing, recorder))
+            leave(folder / JOINED, {})
             began = perf_counter()
             result = own_training(setup, X, y, Training(**config["training"]), config["seed"], exchange)
             ended = perf_counter()

@@ -11,6 +11,7 @@ failure the one line on standard error says what is wrong, and the exit status i
 import json
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from fate_client.flow_sdk import FlowClient
 READER, TRAINER, EVALUATION = "reader_0", "lr_0", "eval_0"
 ENDED = ("success", "failed", "canceled", "timeout")
 UPLOAD_SECONDS = 1800
+LOCKED_SECONDS = 30
 
 
 class RefusedError(Exception):
@@ -52,6 +54,17 @@ def answered(what: str, reply: dict[str, Any]) -> dict[str, Any]:
     if reply.get("code") != 0:
         raise RefusedError(f"{what}: {reply.get('message') or reply}")
     return reply
+
+
+def asked(what: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return FATE Flow's reply to a question that changes nothing.
+
+    Its SQLite database is locked for a moment now and then when the machine is busy; the question is then put again.
+    """
+    until = time.monotonic() + LOCKED_SECONDS
+    while "database is locked" in str((reply := ask()).get("message")) and time.monotonic() < until:
+        time.sleep(0.5)
+    return answered(what, reply)
 
 
 def upload(client: FlowClient, order: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -86,7 +99,7 @@ def _upload_one(client: FlowClient, order: dict[str, Any], folder: Path, party: 
 
 
 def _status(client: FlowClient, job_id: str) -> str:
-    return str(answered(f"asking for job {job_id}", client.job.query(job_id=job_id))["data"][0]["status"])
+    return str(asked(f"asking for job {job_id}", lambda: client.job.query(job_id=job_id))["data"][0]["status"])
 
 
 def table_name(order: dict[str, Any], party: str) -> str:
@@ -145,7 +158,7 @@ def fetch(client: FlowClient, order: dict[str, Any], folder: Path) -> dict[str, 
     """Return each local party's model, the times of its tasks, and the versions of what ran."""
     job_id = json.loads((folder / "submitted.json").read_text())["job_id"]
     roles = [(order["guest"], "guest"), *((party, "host") for party in order["hosts"])]
-    job = answered("asking for the job", client.job.query(job_id=job_id))["data"][0]
+    job = asked("asking for the job", lambda: client.job.query(job_id=job_id))["data"][0]
     return {
         "job_seconds": (job["end_time"] - job["create_time"]) / 1000 if job.get("end_time") else None,
         "models": {party: _model(client, job_id, party, role) for party, role in roles if party in order["local"]},
@@ -158,7 +171,7 @@ def fetch(client: FlowClient, order: dict[str, Any], folder: Path) -> dict[str, 
                 # Milliseconds of this host's clock.
                 "seconds": (task["end_time"] - task["start_time"]) / 1000 if task.get("end_time") else None,
             }
-            for task in answered("asking for the tasks", client.task.query(job_id=job_id))["data"]
+            for task in asked("asking for the tasks", lambda: client.task.query(job_id=job_id))["data"]
         ],
         "versions": {name: version(name) for name in ("pyfate", "fate-flow", "fate-client", "torch")},
     }
@@ -166,8 +179,8 @@ def fetch(client: FlowClient, order: dict[str, Any], folder: Path) -> dict[str, 
 
 def _model(client: FlowClient, job_id: str, party: str, role: str) -> list[float]:
     """Return a party's weights, the intercept last."""
-    reply = client.output.query_model(job_id=job_id, role=role, party_id=party, task_name=TRAINER)
-    found = answered(f"asking for the model of party {party}", reply)["data"]
+    query = {"job_id": job_id, "role": role, "party_id": party, "task_name": TRAINER}
+    found = asked(f"asking for the model of party {party}", lambda: client.output.query_model(**query))["data"]
     state = found["output_model"]["param"]["model"]["state_dict"]
     return [*state["models.0.weight"][0], state["models.0.bias"][0]]
 

@@ -7,12 +7,15 @@ module and a line in MODES.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from time import process_time
 from types import ModuleType
 from typing import Any
 
+from bench.engines.federated.wire import WireError
 from bench.errors import UserError
 from bench.measure.trace import Recorder
 from bench.model.logistic import Array, Training
@@ -24,6 +27,8 @@ Exchange = Callable[[str, Array], Array]
 # combine(step, kind, bodies) turns what the parties sent, in their order, into the answer to each.
 Combine = Callable[[str, str, dict[str, bytes]], dict[str, bytes]]
 
+_TIMING_SECONDS = 0.03
+
 
 class WrongBodyError(ValueError):
     """A party sent what was not due; ``party`` is its id and the text says what it sent."""
@@ -31,6 +36,24 @@ class WrongBodyError(ValueError):
     def __init__(self, party: str, what: str) -> None:
         super().__init__(what)
         self.party = party
+
+
+@contextmanager
+def sent_by(party: str) -> Iterator[None]:
+    """Turn what is wrong with a message into a WrongBodyError that names the party which sent it."""
+    try:
+        yield
+    except WireError as error:
+        raise WrongBodyError(party, str(error)) from error
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the CPU seconds that one call takes, from as many as fit into a moment."""
+    calls, began = 0, process_time()
+    while (spent := process_time() - began) < _TIMING_SECONDS:
+        call()
+        calls += 1
+    return spent / calls
 
 
 @dataclass(frozen=True)
@@ -82,7 +105,8 @@ MODES = {
         "parties send their sums as they are",
         f"{_HERE}.plain",
         learns={
-            "arbiter": "every party's gradient (or weights) and loss of each round, and its share of the rows",
+            "arbiter": "every party's gradient (or weights) and loss of each round, its number of rows, and the sums "
+            "and squares of its columns",
             "parties": "the sum over all parties, so the common model of each round",
             "assumes": "everybody trusts the arbiter with what gradients tell of rows",
         },
@@ -92,9 +116,11 @@ MODES = {
         f"{_HERE}.masked",
         options={"threshold": None},
         learns={
-            "arbiter": "the sum over all parties of each round, nothing of a single one",
-            "parties": "the sum over all parties; of two parties, each can take away its own part",
-            "assumes": "the arbiter follows the protocol, and fewer than the threshold of the parties collude with it",
+            "arbiter": "the sum over all parties of each round. When a party is lost, two sums that differ by it tell "
+            "its share of the rows, and roughly its gradient",
+            "parties": "the sum over all parties; of two that are left, each can take away its own part",
+            "assumes": "the arbiter follows the protocol, and fewer than the threshold of the parties collude with it; "
+            "those that do learn the sum of the others",
         },
         outlives=True,
     ),
@@ -115,7 +141,7 @@ MODES = {
         options={"key_bits": 2048, "re_encrypt_batches": 2},
         learns={
             "arbiter": "every party's weights of each round, for it holds the private key, and the sums of each for "
-            "the scaling",
+            "the scaling. With full batches the weights of some rounds give it each host's products of columns, X'X",
             "parties": "the guest the average of all weights of each round; hosts never a weight, but the loss on the "
             "guest's rows",
             "assumes": "everybody trusts the arbiter with what weights tell of rows, and it gives no host the key",
@@ -126,8 +152,8 @@ MODES = {
         f"{_HERE}.dp",
         options={"epsilon": 1.0, "delta": 1e-6, "clip": 1.0, "protects": "row"},
         learns={
-            "arbiter": "every party's gradients under noise: of one row (or one party) no more than epsilon and delta "
-            "allow. Exactly: sums and squares of each party's columns, once, and its number of rows",
+            "arbiter": "every party's gradients under noise: of what one row (or one party) holds, no more than "
+            "epsilon and delta allow. Exactly: sums and squares of each party's columns, once, and its number of rows",
             "parties": "the sum of the gradients under noise, so the common model of each round. Exactly: the common "
             "means and deviations",
             "assumes": "nobody is trusted with a row in the rounds; the sums for the scaling are not covered",

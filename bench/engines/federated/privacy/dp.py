@@ -1,16 +1,18 @@
 """Mode ``dp``: differential privacy by clipping and Gaussian noise, added by each party before anything leaves it.
 
-With ``protects: row`` each row's gradient is clipped to a Euclidean norm of ``clip``, and a party's sum of them gets
-noise of standard deviation ``noise_multiplier * clip`` (Abadi et al. 2016, full batches): whether a row was there is
-hidden from everybody but its own party, the arbiter included, and nobody else need be trusted. With ``protects: party``
-a party's whole update, its mean gradient, is clipped, and noise hides all its rows together: two updates can be
-``2 clip`` apart, and few parties' noise does not average out, so this costs far more accuracy.
+With ``protects: row`` each row's gradient is clipped to a Euclidean norm of ``clip`` before a party adds them up (Abadi
+et al. 2016, full batches): what one row holds is hidden from everybody but its own party, the arbiter included, and
+nobody else need be trusted. With ``protects: party`` a party's whole update, its mean gradient, is clipped, so that
+what all its rows hold together is hidden; few parties' noise does not average out, so this costs far more accuracy. In
+both, one may be exchanged for another, as numbers of rows are known: that moves what is sent by ``2 clip`` at most, and
+the noise has a standard deviation of ``noise_multiplier * 2 clip``.
 
 All rounds together are one Gaussian mechanism with a noise multiplier smaller by the root of their number (Dong et al.
 2022, corollary 3.3), so its exact (epsilon, delta) is known (Balle and Wang 2018): computed by the library
 ``dp-accounting``. Not covered: means and deviations that scale the columns, and the number of rows, which are shared
-exactly as in mode plain. The loss is not shared. The noise is NumPy's, seeded by the system: good enough to measure
-what noise costs, not hardened against attacks on floating-point noise (Mironov 2012).
+exactly as in mode plain. The loss is not shared. The noise is from NumPy's generator, seeded by the system: good enough
+to measure what noise costs, but no cryptographic generator, nor hardened against attacks on floating-point noise
+(Mironov 2012).
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def check(options: Mapping[str, Any], training: Training, parties: int | None) -
 
     Raises UserError.
     """
-    for name, largest in (("epsilon", np.inf), ("delta", 1.0), ("clip", np.inf)):
+    for name, largest in (("epsilon", 1e7), ("delta", 1.0), ("clip", np.inf)):
         value = options[name]
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < largest
         if not good:
@@ -76,24 +78,24 @@ def train(setup: Setup, X: Array, y: Array, training: Training, seed: int, excha
     """Train as in mode plain, from clipped sums with noise."""
     options = setup.options
     noise, clip = np.random.default_rng(), options["clip"]  # not from the run's seed: nobody else may know it
-    norms = np.empty(0)
+    deviation, norms = options["noise_multiplier"] * 2.0 * clip, np.empty(0)
 
     def row_sums(X: Array, y: Array, weights: Array) -> Sums:
         nonlocal norms
         if not len(norms):  # X is scaled by now, and stays
             norms = np.sqrt(np.einsum("ij,ij->i", X, X) + 1.0)
         gradient = logistic.loss_and_gradient(X, y, weights, logistic.Clip(norms, clip)).gradient
-        return Sums(0.0, gradient + noise.normal(0.0, options["noise_multiplier"] * clip, len(gradient)))
+        return Sums(0.0, gradient + noise.normal(0.0, deviation, len(gradient)))
 
     def party_sums(X: Array, y: Array, weights: Array) -> Sums:
         mean = logistic.loss_and_gradient(X, y, weights).gradient / len(y)
         mean *= min(1.0, clip / max(float(np.linalg.norm(mean)), 1e-300))
-        mean += noise.normal(0.0, options["noise_multiplier"] * 2.0 * clip, len(mean))
+        mean += noise.normal(0.0, deviation, len(mean))
         return Sums(0.0, mean * len(y))
 
     sums = row_sums if options["protects"] == "row" else party_sums
     result = loop.train(X, y, training, seed, setup.who, setup.recorder, exchange, sums)
-    if options["delta"] * len(y) >= 1:
+    if options["protects"] == "row" and options["delta"] * len(y) >= 1:
         result["notes"] = [
             f"{setup.who}: delta {options['delta']:g} is not below 1 / {len(y)} rows: a row could be given away whole"
         ]

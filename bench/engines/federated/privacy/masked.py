@@ -17,9 +17,8 @@ square.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from time import process_time
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -36,7 +35,9 @@ from bench.engines.federated.privacy import (
     WrongBodyError,
     fixed_point,
     sealed,
+    sent_by,
     shamir,
+    timed,
 )
 from bench.engines.federated.privacy.fixed_point import Format, Words
 from bench.engines.federated.wire import WireError
@@ -149,7 +150,7 @@ def _new_sum(
 def _take_keys(current: _Sum, others: wire_pb2.OthersKeys) -> None:
     current.public_keys = dict(others.public_keys)
     current.shares |= others.shares
-    if set(current.shares) - set(current.public_keys) != set() or len(current.shares) != len(current.public_keys):
+    if set(current.shares) != set(current.public_keys):
         raise WireError("keys without shares, or shares without keys")
 
 
@@ -216,7 +217,7 @@ def arbiter(setup: Setup) -> Combine:
         nonlocal keys, inputs
         form = fixed_point.format_of(kind)
         if step == wire.JOIN:
-            return dict.fromkeys(bodies, wire_pb2.ByParty(values=bodies).SerializeToString())
+            return dict.fromkeys(bodies, sealed.public_keys(bodies))
         if step == "keys":
             keys = {party: _parse(party, wire_pb2.MaskKeys, body) for party, body in bodies.items()}
             return {party: others.SerializeToString() for party, others in _pass_on(keys).items()}
@@ -245,17 +246,13 @@ def arbiter(setup: Setup) -> Combine:
 
 
 def _parse(party: str, kind: type[wire.Parsed], body: bytes) -> wire.Parsed:
-    try:
+    with sent_by(party):
         return wire.parse(kind, body)
-    except WireError as error:
-        raise WrongBodyError(party, str(error)) from error
 
 
 def _words(party: str, body: bytes, count: int, form: Format) -> Words:
-    try:
+    with sent_by(party):
         wire.check_length(body, count, 8 * form.words)
-    except WireError as error:
-        raise WrongBodyError(party, str(error)) from error
     return fixed_point.from_bytes(body, form)
 
 
@@ -317,8 +314,6 @@ def _masks(
 
 # --- the cost model --------------------------------------------------------------------------------------------------
 
-_CALIBRATION_SECONDS = 0.02
-
 
 def calibrate(setup: Setup, side: Literal["party", "arbiter"]) -> dict[str, float]:
     """Return the CPU seconds of each operation by itself, measured now in this process."""
@@ -331,28 +326,17 @@ def calibrate(setup: Setup, side: Literal["party", "arbiter"]) -> dict[str, floa
     enough = {place: shares[place] for place in list(places)[:threshold]}
     mask = _stream(key, values, fixed_point.NARROW)
     mine = {
-        "mask, a number": _each(
-            lambda: fixed_point.add(mask, _stream(key, values, fixed_point.NARROW)), values * fixed_point.NARROW.words
-        ),
-        "agree on a secret": _each(lambda: sealed.agree(one.private, other.public, "mask")),
+        "mask, a number": timed(lambda: fixed_point.add(mask, _stream(key, values, fixed_point.NARROW))) / mask.size,
+        "agree on a secret": timed(lambda: sealed.agree(one.private, other.public, "mask")),
     }
     if side == "arbiter":
-        return {**mine, "join shares, a term": _each(lambda: shamir.join(enough), threshold)}
+        return {**mine, "join shares, a term": timed(lambda: shamir.join(enough)) / threshold}
     return {
         **mine,
-        "make a key pair": _each(sealed.KeyPair.make),
-        "share, a term": _each(lambda: shamir.split(key, threshold, places), threshold * parties),
-        "seal or open": (_each(lambda: sealed.seal(key, text, "")) + _each(lambda: sealed.unseal(key, box, ""))) / 2,
+        "make a key pair": timed(sealed.KeyPair.make),
+        "share, a term": timed(lambda: shamir.split(key, threshold, places)) / (threshold * parties),
+        "seal or open": (timed(lambda: sealed.seal(key, text, "")) + timed(lambda: sealed.unseal(key, box, ""))) / 2,
     }
-
-
-def _each(work: Callable[[], object], parts: int = 1) -> float:
-    """Return the CPU seconds of a part of ``work``."""
-    times, began = 0, process_time()
-    while (spent := process_time() - began) < _CALIBRATION_SECONDS:
-        work()
-        times += 1
-    return spent / times / parts
 
 
 def operations(shape: Shape, options: Mapping[str, Any], side: Literal["party", "arbiter"]) -> dict[str, float]:

@@ -22,9 +22,10 @@ from bench.model.logistic import Array
 # A round's values: the sum of the parties' stays below 2^13 in magnitude, at least 34 bits behind the point.
 _ROUND_MAGNITUDE_BITS = 13
 _ROUND_MINIMUM_SLOT = 48
-# Sums and sums of squares over rows of raw data: up to 6e23, and 80 bits behind the point.
+# Sums and sums of squares over rows of raw data: up to 6e23, and 144 bits behind the point, so that columns with a
+# deviation of 1e-18 are still scaled right.
 _WIDE_MAGNITUDE_BITS = 79
-_WIDE_SLOT = 160
+_WIDE_SLOT = 224
 # More bits behind the point than this bring nothing to numbers that are float64.
 _MAXIMUM_FRACTION_BITS = 80
 
@@ -117,8 +118,8 @@ def plan(kind: str, values: int, parties: int, key_bits: int) -> Packing:
     """Choose the packing of ``values`` numbers of a ``kind`` of sum: "round", or the set-up's "sums" and "squares".
 
     For a round: the fewest integers that slots of 48 bits allow, then the widest slots that these have room for, up to
-    80 bits behind the point. The error is then at most parties * 2^-35. The set-up's slots are 160 bits wide, with an
-    error of parties * 2^-81.
+    80 bits behind the point. The error is then at most parties * 2^-35. The set-up's slots are 224 bits wide, with an
+    error of parties * 2^-145.
     """
     room = key_bits - 2
     if kind != "round":

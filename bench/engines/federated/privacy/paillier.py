@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from time import process_time
 from typing import Any, Literal
 
 import gmpy2
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey, generate_paillier_keypair
 
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, WrongBodyError, sealed
+from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, sealed, sent_by, timed
 from bench.engines.federated.privacy.packing import PackingError, plan
 from bench.engines.federated.wire_pb2 import ByParty, PaillierKeys, PaillierSum
 from bench.errors import CaseError, UserError
@@ -34,7 +33,6 @@ KEY_BITS = (1024, 2048, 3072)
 # NIST SP 800-57 part 1, revision 5, tables 2 and 4: a modulus of 2048 bits has the 112 bits of strength that are the
 # least allowed until 2030, 3072 bits have 128; 1024 bits (80) have been disallowed since 2014.
 _LEAST_KEY_BITS = 2048
-_CALIBRATION_SECONDS = 0.05
 
 
 def check(options: Mapping[str, Any], training: Training, parties: int | None) -> None:
@@ -76,10 +74,12 @@ def party(setup: Setup, talk: Talk) -> Exchange:
             ciphertexts = [public.raw_encrypt(integer) for integer in packed]
             recorder.count("encrypt", len(ciphertexts))
         with recorder.span("serialise"):
-            body = PaillierSum(key=key, ciphertexts=write(ciphertexts, key_bits), added=1).SerializeToString()
+            body = PaillierSum(key=key, ciphertexts=write(ciphertexts, key_bits)).SerializeToString()
         answer = talk(wire.SUM, kind, body)
         with recorder.span("serialise"):
             total = wire.parse(PaillierSum, answer)
+            if total.key != key:
+                raise wire.WireError("a sum under another key than the one of this case")
             summed = read(total.ciphertexts, packing.integers, public.n)
         with recorder.span("decrypt"):
             recorder.count("decrypt", len(summed))
@@ -137,7 +137,7 @@ def arbiter(setup: Setup) -> Combine:
         nonlocal n
         with setup.recorder.span("serialise"):
             if step == wire.JOIN:
-                return dict.fromkeys(bodies, _public_keys(bodies))
+                return dict.fromkeys(bodies, sealed.public_keys(bodies))
             if step == KEYS:
                 n, boxes = _guests_keys(bodies, guest, key_bits)
                 return boxes
@@ -154,23 +154,13 @@ def arbiter(setup: Setup) -> Combine:
     return combine
 
 
-def _public_keys(bodies: dict[str, bytes]) -> bytes:
-    """Return everybody's X25519 public key, for everybody."""
-    for party, body in bodies.items():
-        if len(body) != sealed.KEY_BYTES:
-            raise WrongBodyError(party, f"a public key of {len(body)} bytes, not {sealed.KEY_BYTES}")
-    return ByParty(values=bodies).SerializeToString()
-
-
 def _guests_keys(bodies: dict[str, bytes], guest: str, key_bits: int) -> tuple[int, dict[str, bytes]]:
     """Return n, and for each party n and what the guest has sealed for it."""
-    try:
+    with sent_by(guest):
         keys = wire.parse(PaillierKeys, bodies[guest])
         n = public_key(keys.n, key_bits).n
         if set(keys.private_keys) != set(bodies) - {guest}:
             raise wire.WireError("private keys for others than the parties of this case")
-    except wire.WireError as error:
-        raise WrongBodyError(guest, str(error)) from error
     answers = {
         party: PaillierKeys(n=keys.n, private_keys={party: box}).SerializeToString()
         for party, box in keys.private_keys.items()
@@ -183,13 +173,11 @@ def _part(party: str, body: bytes, due: int, n: int) -> list[int]:
 
     Raises WrongBodyError, naming it, when they are not what was due.
     """
-    try:
+    with sent_by(party):
         message = wire.parse(PaillierSum, body)
         if message.key != fingerprint(n):
             raise wire.WireError("numbers encrypted with another key than the one of this case")
         return read(message.ciphertexts, due, n)
-    except wire.WireError as error:
-        raise WrongBodyError(party, str(error)) from error
 
 
 def multiply(parts: Sequence[Sequence[int]], modulus: int) -> list[int]:
@@ -264,15 +252,6 @@ def sample_keys(key_bits: int) -> tuple[PaillierPublicKey, PaillierPrivateKey]:
     return public, PaillierPrivateKey(public, p, q)
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Return the CPU seconds that one call takes, from many."""
-    calls, began = 0, process_time()
-    while (spent := process_time() - began) < _CALIBRATION_SECONDS:
-        call()
-        calls += 1
-    return spent / calls
-
-
 def operations(shape: Shape, options: Mapping[str, Any], side: Literal["party", "arbiter"]) -> dict[str, float]:
     """Return how often each operation is done in an epoch."""
     integers = _round_integers(shape, options)
@@ -284,8 +263,9 @@ def operations(shape: Shape, options: Mapping[str, Any], side: Literal["party", 
 def sizes(shape: Shape, options: Mapping[str, Any]) -> tuple[float, float]:
     """Return the bytes of the messages of one party an epoch, (sent, received)."""
     ciphertexts = bytes(_round_integers(shape, options) * options["key_bits"] // 4)
-    body = PaillierSum(key=bytes(32), ciphertexts=ciphertexts, added=1).ByteSize()
-    return wire.size_of_message(wire.ROUND, body), wire.size_of_answer(body)
+    body = PaillierSum(key=bytes(32), ciphertexts=ciphertexts)
+    answer = PaillierSum(key=bytes(32), ciphertexts=ciphertexts, added=shape.parties)
+    return wire.size_of_message(wire.ROUND, body.ByteSize()), wire.size_of_answer(answer.ByteSize())
 
 
 def _round_integers(shape: Shape, options: Mapping[str, Any]) -> int:

@@ -34,7 +34,18 @@ from phe.paillier import EncryptedNumber, PaillierPrivateKey, PaillierPublicKey,
 
 from bench.engines import training as in_plain
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, WrongBodyError, paillier, plain
+from bench.engines.federated.privacy import (
+    Combine,
+    Exchange,
+    Setup,
+    Shape,
+    Talk,
+    WrongBodyError,
+    paillier,
+    plain,
+    sent_by,
+    timed,
+)
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
 from bench.errors import CaseError, UserError
 from bench.measure.trace import Recorder
@@ -277,11 +288,8 @@ def _average(setup: Setup, private: PaillierPrivateKey, bodies: dict[str, bytes]
     """Add up the parties' weighted models, and answer the guest in plain and the hosts encrypted."""
     recorder = setup.recorder
     guest = next(party for party in bodies if setup.roles[party] == "guest")
-    with recorder.span("serialise"):
-        try:
-            own = wire.numbers(bodies[guest], wire.lengths(setup.features)[wire.ROUND])
-        except wire.WireError as error:
-            raise WrongBodyError(guest, str(error)) from error
+    with recorder.span("serialise"), sent_by(guest):
+        own = wire.numbers(bodies[guest], wire.lengths(setup.features)[wire.ROUND])
     parts = {party: _decrypted(setup, private, party, body) for party, body in bodies.items() if party != guest}
     parts[guest] = own[:-2]
     with recorder.span("aggregate"):
@@ -301,16 +309,13 @@ def _decrypted(setup: Setup, private: PaillierPrivateKey, party: str, body: byte
     Raises WrongBodyError, naming it, when they are none, or too large to be added up and encrypted again.
     """
     public = private.public_key
-    with setup.recorder.span("serialise"):
-        try:
-            message = wire.parse(EncryptedModel, body)
-            if message.key != paillier.fingerprint(public.n):
-                raise wire.WireError("weights encrypted with another key than the one of this case")
-            if not _START_BITS <= message.fraction_bits < setup.options["key_bits"]:
-                raise wire.WireError(f"weights with {message.fraction_bits} bits behind the point")
-            ciphertexts = paillier.read(message.ciphertexts, setup.features + 1, public.n)
-        except wire.WireError as error:
-            raise WrongBodyError(party, str(error)) from error
+    with setup.recorder.span("serialise"), sent_by(party):
+        message = wire.parse(EncryptedModel, body)
+        if message.key != paillier.fingerprint(public.n):
+            raise wire.WireError("weights encrypted with another key than the one of this case")
+        if not _START_BITS <= message.fraction_bits < setup.options["key_bits"]:
+            raise wire.WireError(f"weights with {message.fraction_bits} bits behind the point")
+        ciphertexts = paillier.read(message.ciphertexts, setup.features + 1, public.n)
     with setup.recorder.span("decrypt"):
         plaintexts = [private.raw_decrypt(ciphertext) for ciphertext in ciphertexts]
         setup.recorder.count("decrypt", len(plaintexts))
@@ -344,14 +349,14 @@ def calibrate(setup: Setup, side: Literal["party", "arbiter"]) -> dict[str, floa
     public, private = paillier.sample_keys(setup.options["key_bits"])
     plaintext = secrets.randbelow(public.n >> 2)
     ciphertext = public.raw_encrypt(plaintext)
-    encrypt = paillier.timed(partial(public.raw_encrypt, plaintext))
+    encrypt = timed(partial(public.raw_encrypt, plaintext))
     if side == "arbiter":
-        return {"encrypt": encrypt, "decrypt": paillier.timed(partial(private.raw_decrypt, ciphertext))}
+        return {"encrypt": encrypt, "decrypt": timed(partial(private.raw_decrypt, ciphertext))}
     weight, factor = EncryptedNumber(public, ciphertext), secrets.randbits(24)
     return {
         "encrypt": encrypt,
-        "multiply": paillier.timed(lambda: (weight * factor, weight * -factor)) / 2,
-        "add": paillier.timed(lambda: weight + weight),
+        "multiply": timed(lambda: (weight * factor, weight * -factor)) / 2,
+        "add": timed(lambda: weight + weight),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, WrongBodyError
+from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, sent_by
 from bench.model.logistic import Array, Training
 
 SETUP: tuple[str, ...] = ()
@@ -53,10 +53,8 @@ def arbiter(setup: Setup) -> Combine:
 
 
 def _numbers(party: str, body: bytes, expected: int) -> Array:
-    try:
+    with sent_by(party):
         return wire.numbers(body, expected)
-    except wire.WireError as error:
-        raise WrongBodyError(party, str(error)) from error
 
 
 def calibrate(setup: Setup, side: Literal["party", "arbiter"]) -> dict[str, float]:

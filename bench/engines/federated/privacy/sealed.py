@@ -9,6 +9,7 @@ public-key infrastructure to lift that).
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -17,7 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from bench.engines.federated.privacy import WrongBodyError
 from bench.engines.federated.wire import WireError
+from bench.engines.federated.wire_pb2 import ByParty
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -65,3 +68,14 @@ def unseal(key: bytes, box: bytes, context: str) -> bytes:
         return ChaCha20Poly1305(key).decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], context.encode())
     except (InvalidTag, ValueError) as error:
         raise WireError("a sealed message that cannot be opened") from error
+
+
+def public_keys(bodies: Mapping[str, bytes]) -> bytes:
+    """Return the arbiter's answer to everybody's public keys: all of them, by party.
+
+    Raises WrongBodyError naming a party that sent none.
+    """
+    for party, body in bodies.items():
+        if len(body) != KEY_BYTES:
+            raise WrongBodyError(party, f"a public key of {len(body)} bytes, not {KEY_BYTES}")
+    return ByParty(values=bodies).SerializeToString()
