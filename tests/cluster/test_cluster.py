@@ -102,6 +102,7 @@ def test_faults_of_hosts_are_told_together_and_nothing_is_changed(bare: dict[str
     assert snapshots() == bare
 
 
+@pytest.mark.long
 def test_a_host_that_hangs_is_told_and_nothing_is_changed(bare: dict[str, str]) -> None:
     subprocess.run(["docker", "pause", "testbed-9998"], check=True, capture_output=True)
     try:
@@ -473,6 +474,7 @@ def test_a_party_that_dies_fails_the_run_is_named_and_all_rows_are_taken_away(
         node("9998", "docker start fate-flow")
 
 
+@pytest.mark.long
 def test_a_party_without_its_broker_fails_the_job_and_is_named(out: Path) -> None:
     node("9998", "docker stop fate-rabbitmq")
     run = play("-e", "verify_timeout=100", book="playbooks/verify.yml")
