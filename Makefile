@@ -97,6 +97,7 @@ perf: $(VENV)/.dev ## measure the kit's own speed; prints ratios measured in one
 	@$(BIN)/python tests/perf/engines.py
 	@$(BIN)/python tests/perf/privacy.py
 	@$(BIN)/python tests/perf/data.py
+	@$(BIN)/python tests/perf/serve.py
 	@$(BIN)/python tests/perf/fate.py
 
 wire: $(VENV)/.dev ## generate the code of the parties' messages again, after a change of wire.proto
