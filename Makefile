@@ -15,7 +15,7 @@ FATE_PACKAGES := roles/image/files/requirements.txt
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report test lint perf wire fate ansible image testbed testbed-down test-cluster clean
+.PHONY: help setup bench report messages test lint perf wire fate ansible image testbed testbed-down test-cluster clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -47,7 +47,15 @@ bench: setup ## compare federated with centralised and write a report (DATA=file
 	@$(BIN)/python -m bench.run $(if $(DATA),--data $(DATA)) $(ARGS)
 
 report: setup ## write a run's report again (RUN=folder)
-	@$(BIN)/python -m bench.report $(RUN)
+	@$(BIN)/python -m bench.report $(RUN) $(ARGS)
+
+messages: $(VENV)/.dev ## bring the catalogues of the report's messages up to date (bench/locale; then translate and repeat)
+	@$(BIN)/pybabel --quiet extract --mapping-file bench/locale/babel.cfg --keywords gettext_noop --add-location file \
+	  --omit-header --no-wrap --output-file bench/locale/report.pot .
+	@$(BIN)/pybabel --quiet update --domain report --input-file bench/locale/report.pot --output-dir bench/locale \
+	  --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
+	@rm bench/locale/report.pot
+	@$(BIN)/pybabel --quiet compile --domain report --directory bench/locale
 
 test: $(VENV)/.dev ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)

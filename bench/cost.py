@@ -22,6 +22,7 @@ from typing import Any, Literal
 from bench import figures
 from bench.engines.federated.privacy import MODES, Shape
 from bench.figures import dig, measured
+from bench.language import gettext, listed, ngettext
 
 Case = Mapping[str, Any]
 Run = Mapping[str, Any]
@@ -437,7 +438,19 @@ def error_in_words(error: float) -> str:
 def verdict(errors: Mapping[str, float]) -> str:
     """Say plainly whether the model holds; ``errors`` are those of held-out cases by name."""
     limit = f"{100 * TOLERATED:.0f}{figures.SPACE}%"
-    off = [f"{name} ({error_in_words(error)})" for name, error in errors.items() if round(abs(error), 2) > TOLERATED]
-    if not off:
-        return f"Within {limit} in {'the one case' if len(errors) == 1 else f'all {len(errors)} cases'}."
-    return f"Off by more than {limit} in {len(off)} of {len(errors)} cases: {', '.join(off)}."
+    off = [
+        gettext("{case} ({error})", case=name, error=error_in_words(error))
+        for name, error in errors.items()
+        if round(abs(error), 2) > TOLERATED
+    ]
+    if off:
+        return gettext(
+            "Off by more than {limit} in {n} of {all} cases: {cases}.",
+            limit=limit,
+            n=len(off),
+            all=len(errors),
+            cases=listed(off),
+        )
+    return ngettext(
+        "Within {limit} in the one case.", "Within {limit} in all {n} cases.", len(errors), limit=limit, n=len(errors)
+    )

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from bench import data, engines, figures, results, suite, summary
+from bench import data, engines, figures, language, results, suite, summary
 from bench.data.prepare import Prepared, prepare
 from bench.data.table import Dataset
 from bench.engines import Job, Model, Outcome
@@ -38,7 +38,10 @@ _HOSTS = "cases between hosts belong to runs that are begun by: ansible-playbook
 
 @dataclass
 class _Session:
-    """What the parts of a run share. ``run`` is run.json as it will be saved; ``work`` is gone afterwards."""
+    """What the parts of a run share. ``run`` is run.json as it will be saved; ``work`` is gone afterwards.
+
+    ``lang`` is the language of the report that is wanted beside the English one.
+    """
 
     suite: Suite
     folder: Path
@@ -46,6 +49,7 @@ class _Session:
     run: dict[str, Any]
     datasets: dict[str, Dataset]
     prepared: dict[tuple[str, str], Prepared] = field(default_factory=dict)
+    lang: str = language.DEFAULT
 
     def record(self, case: Case) -> dict[str, Any]:
         """Return the case's entry in run.json."""
@@ -53,8 +57,10 @@ class _Session:
         return found
 
 
-def start(checked: Suite, out: Path, command: list[str]) -> int:
+def start(checked: Suite, out: Path, command: list[str], lang: str = language.DEFAULT) -> int:
     """Run a suite into a new folder below ``out`` and return the exit status.
+
+    The report is in English, and in ``lang`` too.
 
     Raises UserError, leaving nothing behind, when the data cannot be read or do not fit the suite.
     """
@@ -64,7 +70,7 @@ def start(checked: Suite, out: Path, command: list[str]) -> int:
     folder = results.create(out, f"{now:%Y%m%d-%H%M%S}-{checked.name}")
     try:
         with _workspace() as work:
-            session = _Session(checked, folder, work, {}, _load(checked, work))
+            session = _Session(checked, folder, work, {}, _load(checked, work), lang=lang)
             _prepare(session, repeat=1)
             session.run = _new_run(session, now, command, load)
             _skip_or_not(session.run)
@@ -81,7 +87,7 @@ def start(checked: Suite, out: Path, command: list[str]) -> int:
         raise
 
 
-def resume(folder: Path) -> int:
+def resume(folder: Path, lang: str = language.DEFAULT) -> int:
     """Run what an earlier run left unfinished or failed, and return the exit status.
 
     Raises UserError when the folder is no run or the data have changed since.
@@ -93,14 +99,14 @@ def resume(folder: Path) -> int:
     _skip_or_not(run)
     unfinished = [entry for entry in run["cases"] if entry["status"] in ("pending", "failed")]
     if not any(entry["network"] != "hosts" for entry in unfinished):
-        from bench import report
-
         # Written again: the run may have been killed between its last case and its report.
+        pages = _write_reports(folder, lang)
         rest = f"; {_HOSTS}" if unfinished else ""
-        print(f"nothing to resume: every case of this machine is finished{rest}\nreport: {report.render(folder)}")
+        print(f"nothing to resume: every case of this machine is finished{rest}\n{pages}")
         return 0
     with _workspace() as work:
         session = _reopen(folder, run, checked, work)
+        session.lang = lang
         for entry in unfinished:
             if entry["network"] != "hosts":
                 entry["status"], entry["error"] = "pending", None
@@ -311,16 +317,21 @@ def _is_due(session: _Session, case: Case, repeat: int) -> bool:
 
 def _close(session: _Session) -> None:
     """Write the report and tell where it is, also for a run that was cut off."""
-    from bench import report  # takes seconds to import
-
-    page = report.render(session.folder)
+    pages = _write_reports(session.folder, session.lang)
     print(_table(session.run))
     unfinished = [entry for entry in session.run["cases"] if entry["status"] in ("failed", "pending")]
     if any(entry["network"] != "hosts" for entry in unfinished):
         print(f"finish the rest with: python -m bench.run --resume {shlex.quote(str(session.folder))}")
     elif unfinished:
         print(_HOSTS)
-    print(f"report: {page}", flush=True)
+    print(pages, flush=True)
+
+
+def _write_reports(folder: Path, lang: str) -> str:
+    """Write the report in English and in ``lang``; return a line for each page, where it is."""
+    from bench import report  # takes seconds to import
+
+    return "\n".join(f"report: {page}" for page in report.render_all(folder, lang))
 
 
 def _label(session: _Session, case: Case, repeat: int) -> str:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+from bench.language import gettext, gettext_noop
 from bench.measure.trace import COMMUNICATING
 
-NOT_MEASURED = "not measured"
-ONE_VALUE = "(one value: no spread)"
+NOT_MEASURED = gettext_noop("not measured")
+ONE_VALUE = gettext_noop("(one value: no spread)")
 SPACE = "\N{NO-BREAK SPACE}"  # between a number and its unit
 TO = "\N{EN DASH}"
+CONFIDENCE = "95 %"  # of all intervals, as headings write it
 SIGNS = ("+", "\N{MINUS SIGN}")
 
 Summary = Mapping[str, Any]
@@ -105,7 +107,7 @@ def finished(case: Mapping[str, Any]) -> bool:
 def number(value: float, digits: int = 3) -> str:
     """Write a number with so many significant digits, thousands separated, without exponent where readable."""
     if not math.isfinite(value):
-        return NOT_MEASURED
+        return gettext(NOT_MEASURED)
     value = float(f"{value:.{digits}g}")
     if value == 0:
         return "0"

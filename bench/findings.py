@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench import compare, figures
+from bench import compare, figures, recorded
 from bench.figures import dig, measured
+from bench.language import gettext, gettext_noop, listed, ngettext, sequence
 from bench.measure.trace import COMMUNICATING, PHASES
 
 Case = Mapping[str, Any]
@@ -16,12 +17,12 @@ Run = Mapping[str, Any]
 Write = Callable[[float], str]
 
 OVERALL = {
-    "accuracy": "Accuracy",
+    "accuracy": gettext_noop("Accuracy"),
     "auc": "AUC",
     "ks": "KS",
-    "average_precision": "Average precision",
-    "log_loss": "Log loss",
-    "specificity": "Specificity",
+    "average_precision": gettext_noop("Average precision"),
+    "log_loss": gettext_noop("Log loss"),
+    "specificity": gettext_noop("Specificity"),
 }
 PER_CLASS = ("precision", "recall", "f1")
 
@@ -36,17 +37,21 @@ def first_line(run: Run) -> str:
     """Say whether the figures stand on real or on generated data."""
     kinds = {True: [], False: []}  # type: dict[bool, list[str]]
     for identifier, facts in run["datasets"].items():
-        kinds[bool(facts.get("synthetic"))].append(str(facts.get("title") or facts.get("name") or identifier))
-    if kinds[True] and kinds[False]:
-        return (
-            f"Partly synthetic data: {', '.join(kinds[True])} (generated), {', '.join(kinds[False])} (not synthetic)."
+        kinds[bool(facts.get("synthetic"))].append(recorded.say(facts.get("title") or facts.get("name") or identifier))
+    generated, other = listed(kinds[True]), listed(kinds[False])
+    if generated and other:
+        return gettext(
+            "Partly synthetic data: {generated} (generated), {other} (not synthetic).", generated=generated, other=other
         )
-    if kinds[True]:
-        return (
-            f"Synthetic data: {', '.join(kinds[True])} (generated). Times and bytes are measured; "
-            "the scores say nothing about real records."
+    if generated:
+        return gettext(
+            "Synthetic data: {generated} (generated). Times and bytes are measured; "
+            "the scores say nothing about real records.",
+            generated=generated,
         )
-    return f"Data, not synthetic: {', '.join(kinds[False])}." if kinds[False] else "No data was loaded in this run."
+    return (
+        gettext("Data, not synthetic: {other}.", other=other) if other else gettext("No data was loaded in this run.")
+    )
 
 
 def headline(run: Run) -> Case | None:
@@ -85,13 +90,15 @@ def answer(run: Run, scores: pd.DataFrame) -> list[str]:
     """Say in a few sentences what federated cost against centralised."""
     case = headline(run)
     if case is None:
-        return ["No federated case finished in this run, so there is no answer yet; the cases below say why."]
+        return [gettext("No federated case finished in this run, so there is no answer yet; the cases below say why.")]
     base = baseline(case, run["cases"])
     sentences = [_answer_time(case, base), _answer_parts(case)]
     if base is None:
         return [
             *sentences,
-            "No centralised case on the same rows finished, so there is nothing to hold these figures against.",
+            gettext(
+                "No centralised case on the same rows finished, so there is nothing to hold these figures against."
+            ),
         ]
     return [*sentences, *_answer_scores(run, scores, case, base)]
 
@@ -104,28 +111,58 @@ def _answer_time(case: Case, base: Case | None) -> str:
     name = label_of(case)
     pairs = figures.in_pairs(base, theirs, case, ours) if base else None
     if base is None or pairs is None:
-        return f"Time per epoch: {name} {spoken}, centralised {reference}."
+        return gettext(
+            "Time per epoch: {case} {time}, centralised {reference}.", case=name, time=spoken, reference=reference
+        )
     relation = compare.relate(*pairs, "s", paired=True)
     if relation.estimate is None:
-        few = f"No difference is called: that needs {compare.LEAST_VALUES} repeats or more."
-        return f"{name} took {spoken} per epoch against {reference} centralised. {few}"
-    times, ratios = figures.number(relation.estimate), figures.quotients(*pairs)
-    between = "" if ratios is None else f", {spread_of(ratios, figures.number)}"
-    if relation.low is not None and relation.high is not None:
-        between += f"; 95{figures.SPACE}% interval {figures.number(relation.low)} to {figures.number(relation.high)}"
-    mean = f"the geometric mean of the ratios of the {len(pairs[0])} repeats{between}"
-    medians = f"The medians are {spoken} and {reference}, {_quotient(ours, theirs)}."
-    if relation.verdict in (compare.NO_DIFFERENCE, compare.IDENTICAL):
-        return (
-            f"Repeat by repeat, {name} and centralised do not differ in seconds per epoch beyond the spread: "
-            f"a ratio of {times} ({mean}). {medians}"
+        return gettext(
+            "{case} took {time} per epoch against {reference} centralised. "
+            "No difference is called: that needs {least} repeats or more.",
+            case=name,
+            time=spoken,
+            reference=reference,
+            least=compare.LEAST_VALUES,
         )
-    return f"Repeat by repeat, {name} took {times} times as long per epoch as centralised ({mean}). {medians}"
+    ratios = figures.quotients(*pairs)
+    mean = gettext("the geometric mean of the ratios of the {n} repeats", n=len(pairs[0]))
+    if ratios is not None:
+        mean = gettext("{mean}, {spread}", mean=mean, spread=spread_of(ratios, figures.number))
+    if relation.low is not None and relation.high is not None:
+        low, high = figures.number(relation.low), figures.number(relation.high)
+        mean = gettext(
+            "{mean}; {confidence} interval {low} to {high}",
+            mean=mean,
+            confidence=figures.CONFIDENCE.replace(" ", figures.SPACE),
+            low=low,
+            high=high,
+        )
+    values = {"case": name, "times": figures.number(relation.estimate), "mean": mean}
+    medians = _medians(spoken, reference, ours, theirs)
+    if relation.verdict in (compare.NO_DIFFERENCE, compare.IDENTICAL):
+        return gettext(
+            "Repeat by repeat, {case} and centralised do not differ in seconds per epoch beyond the spread: "
+            "a ratio of {times} ({mean}). {medians}",
+            **values,
+            medians=medians,
+        )
+    return gettext(
+        "Repeat by repeat, {case} took {times} times as long per epoch as centralised ({mean}). {medians}",
+        **values,
+        medians=medians,
+    )
 
 
-def _quotient(ours: figures.Summary, theirs: figures.Summary) -> str:
-    """Write the ratio of two medians, which need not be the mean of the ratios."""
-    return f"the one {figures.number(ours['median'] / theirs['median'])} times the other" if theirs["median"] else ""
+def _medians(spoken: str, reference: str, ours: figures.Summary, theirs: figures.Summary) -> str:
+    """Write two medians and their ratio, which need not be the mean of the ratios."""
+    if not theirs["median"]:
+        return gettext("The medians are {time} and {reference}.", time=spoken, reference=reference)
+    return gettext(
+        "The medians are {time} and {reference}, the one {times} times the other.",
+        time=spoken,
+        reference=reference,
+        times=figures.number(ours["median"] / theirs["median"]),
+    )
 
 
 def _time_in_words(summary: Any, unit: figures.Unit) -> str:
@@ -139,19 +176,29 @@ def _answer_parts(case: Case) -> str:
     """
     party, parts = anatomy(case)
     sent, received = (in_words(dig(case, "bytes", f"epoch_{way}"), figures.size) for way in ("sent", "received"))
-    wire = f"All parties together sent {sent} and received {received} per epoch."
+    wire = gettext("All parties together sent {sent} and received {received} per epoch.", sent=sent, received=received)
     if party is None:
-        return f"What the time went into was not measured. {wire}"
+        return gettext("What the time went into was not measured. {bytes}", bytes=wire)
     facts = case["time"]["by_party"][party]
     whole, rows = figures.values_of(facts.get("epoch_seconds")), measured(facts.get("rows"))
     unit = figures.time_unit(whole)
     named = []
     for name, summary in parts.items():
         share = figures.quotients(whole, figures.values_of(summary))
-        of_epoch = f"{figures.percent(share['median'])}, " if share else ""
-        named.append(f"{name} {of_epoch}{_time_in_words(summary, unit)}")
-    size = f" ({figures.count(rows['median'])} training rows)" if rows else ""
-    return f"In the epoch of {party}, the largest party{size}: {'; '.join(named)}. {wire}"
+        values = {"phase": gettext(name), "time": _time_in_words(summary, unit)}
+        named.append(
+            gettext("{phase} {share}, {time}", **values, share=figures.percent(share["median"]))
+            if share
+            else gettext("{phase} {time}", **values)
+        )
+    values = {"party": party, "phases": sequence(named), "bytes": wire}
+    if not rows:
+        return gettext("In the epoch of {party}, the largest party: {phases}. {bytes}", **values)
+    return gettext(
+        "In the epoch of {party}, the largest party ({rows} training rows): {phases}. {bytes}",
+        **values,
+        rows=figures.count(rows["median"]),
+    )
 
 
 def anatomy(case: Case) -> tuple[str | None, dict[str, Any]]:
@@ -164,9 +211,9 @@ def anatomy(case: Case) -> tuple[str | None, dict[str, Any]]:
     if not phases:
         return None, {}
     grouped = {
-        "computing": phases.get("compute"),
-        "communicating": figures.communicating(phases),
-        "waiting": phases.get("wait"),
+        gettext_noop("computing"): phases.get("compute"),
+        gettext_noop("communicating"): figures.communicating(phases),
+        gettext_noop("waiting"): phases.get("wait"),
     }
     others = [phase for phase in PHASES if phase in phases and phase not in ("compute", "wait", *COMMUNICATING)]
     return party, {**grouped, **{phase: phases[phase] for phase in others}}
@@ -176,20 +223,30 @@ def _answer_scores(run: Run, scores: pd.DataFrame, case: Case, base: Case) -> li
     """Compare the scores that matter most: AUC, and how much of class 0 is found."""
     ours, theirs = case.get("metrics"), base.get("metrics")
     if not ours or not theirs:
-        return ["The scores of one of the two were not measured."]
+        return [gettext("The scores of one of the two were not measured.")]
     paired = paired_differences(scores, case, base).get(model_of(case) or "", {})
-    class_name = (dig(run, "datasets", str(case.get("dataset")), "class_names") or ["class 0"])[0]
+    class_name = (dig(run, "datasets", str(case.get("dataset")), "class_names") or [gettext("class 0")])[0]
     parts = []
-    for metric, name in (("auc", "AUC"), ("specificity", f"recall of {class_name}")):
+    for metric, name in (("auc", "AUC"), ("specificity", gettext("recall of {class_name}", class_name=class_name))):
         gap = measured(paired.get(metric))
         both = [in_words(side.get(metric), figures.score) for side in (ours, theirs)]
-        spoken = f"{name} was {both[0]} against {both[1]}"
-        if gap and gap["n"] > 1:
-            spoken += f", a paired difference of {in_words(gap, figures.difference)}"
-        parts.append(spoken)
+        values = {"score": name, "ours": both[0], "theirs": both[1]}
+        parts.append(
+            gettext(
+                "{score} was {ours} against {theirs}, a paired difference of {gap}",
+                **values,
+                gap=in_words(gap, figures.difference),
+            )
+            if gap and gap["n"] > 1
+            else gettext("{score} was {ours} against {theirs}", **values)
+        )
     rows = dig(run, "datasets", str(case.get("dataset")), "splits", str(case.get("split")), "test_rows")
-    where = f"On the common test set of {figures.count(rows)} rows" if rows else "On the common test set"
-    return [f"{where}, {'; '.join(parts)}."]
+    if not rows:
+        return [gettext("On the common test set, {scores}.", scores=sequence(parts))]
+    spoken = gettext(
+        "On the common test set of {rows} rows, {scores}.", rows=figures.count(rows), scores=sequence(parts)
+    )
+    return [spoken]
 
 
 def paired_differences(scores: pd.DataFrame, case: Case, base: Case) -> dict[str, dict[str, Any]]:
@@ -220,33 +277,58 @@ def concerns(run: Run) -> list[str]:
     found = []
     finished = [case for case in run["cases"] if figures.finished(case)]
     if not run.get("finished"):
-        found.append("The run is unfinished or was interrupted; figures of the remaining cases are missing.")
+        found.append(gettext("The run is unfinished or was interrupted; figures of the remaining cases are missing."))
     other = [case for case in run["cases"] if case.get("status") in ("failed", "pending")]
     if other:
-        found.append(f"{len(other)} of {len(run['cases'])} cases failed or did not finish; they are listed below.")
+        found.append(
+            gettext(
+                "{n} of {all} cases failed or did not finish; they are listed below.",
+                n=len(other),
+                all=len(run["cases"]),
+            )
+        )
     few = [label_of(case) for case in finished if len(case.get("repeats_done") or []) < compare.LEAST_VALUES]
     if few:
         found.append(
-            f"Fewer than {compare.LEAST_VALUES} repeats, so no difference can be called "
-            f"(--repeats 5): {'; '.join(few)}."
+            gettext(
+                "Fewer than {least} repeats, so no difference can be called (--repeats 5): {cases}.",
+                least=compare.LEAST_VALUES,
+                cases=sequence(few),
+            )
         )
     for case in finished:
         spread = relative_spread(dig(case, "time", "epoch_seconds"))
         if spread is not None and spread > WIDE_SPREAD:
-            apart = figures.percent(spread)
-            found.append(f"{label_of(case)}: the repeats' times per epoch lie {apart} of their median apart.")
+            found.append(
+                gettext(
+                    "{case}: the repeats' times per epoch lie {share} of their median apart.",
+                    case=label_of(case),
+                    share=figures.percent(spread),
+                )
+            )
         party, share = least_attributed(case)
         if share and share["low"] < LEAST_ATTRIBUTED:
-            named = f"only {figures.percent(share['low'])} of the epoch of {party} is in named phases"
-            found.append(f"{label_of(case)}: {named}.")
+            found.append(
+                gettext(
+                    "{case}: only {share} of the epoch of {party} is in named phases.",
+                    case=label_of(case),
+                    share=figures.percent(share["low"]),
+                    party=party,
+                )
+            )
         found += [
-            f"{label_of(case)}: party {lost['party']} was lost in repeat {lost['repeat']}, whose figures are those of "
-            "the parties that were left."
+            gettext(
+                "{case}: party {party} was lost in repeat {repeat}, whose figures are those of "
+                "the parties that were left.",
+                case=label_of(case),
+                party=lost["party"],
+                repeat=lost["repeat"],
+            )
             for lost in case.get("lost_parties") or []
         ]
     found += _sharing(run, finished)
     if dig(run, "revision", "dirty"):
-        found.append("The code had local changes: its revision alone does not reproduce the run.")
+        found.append(gettext("The code had local changes: its revision alone does not reproduce the run."))
     found += [_sentence(line) for line in dig(run, "environment", "warnings") or []]
     return found
 
@@ -258,13 +340,19 @@ def _sharing(run: Run, finished: Sequence[Case]) -> list[str]:
     if together and any(case.get("engine") == "centralised" for case in finished):
         parties = max(sum(dig(party, "role") != "arbiter" for party in case.get("parties") or []) for case in together)
         cores = dig(run, "environment", "cores_available")
-        most = f"up to {min(parties, cores)}" if parties and cores else "more"
+        most = gettext("up to {n}", n=min(parties, cores)) if parties and cores else gettext("more")
         lines.append(
-            f"Centralised used one core, the parties together {most}: on one machine the parties share cores and "
-            "memory, on machines of their own they would not."
+            gettext(
+                "Centralised used one core, the parties together {most}: on one machine the parties share cores and "
+                "memory, on machines of their own they would not.",
+                most=most,
+            )
         )
     lines += [
-        f"{label_of(case)}: trained one party after the other, so that none shared the machine with another."
+        gettext(
+            "{case}: trained one party after the other, so that none shared the machine with another.",
+            case=label_of(case),
+        )
         for case in finished
         if case.get("engine") == "local"
     ]
@@ -289,45 +377,49 @@ def relative_spread(summary: Any) -> float | None:
 
 def _sentence(line: object) -> str:
     """Make a warning line a sentence."""
-    text = str(line).strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+    text = recorded.say(line)
+    text = f"{text[:1].upper()}{text[1:]}"
+    return text if text.endswith(".") else gettext("{sentence}.", sentence=text)
 
 
 def label_of(case: Case) -> str:
     """Name a case; figures of one that did not finish must not be taken for a result."""
     title = str(case.get("title") or case["id"])
-    return title if figures.finished(case) else f"{title} ({case.get('status')})"
+    if figures.finished(case):
+        return title
+    return gettext("{title} ({status})", title=title, status=recorded.say(case.get("status")))
 
 
 def repeats_of(cases: Iterable[Case]) -> str:
     """Write how many repeats the figures stand on, for captions."""
     counts = sorted({len(case.get("repeats_done") or []) for case in cases} - {0})
     if not counts:
-        return "n = 0 repeats"
-    spoken = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-    return f"n = {spoken} repeat{'' if counts[-1] == 1 else 's'} a case".replace(" = ", _EQUALS)
+        return gettext("n = 0 repeats")
+    several = gettext("{low} to {high}", low=counts[0], high=counts[-1])
+    spoken = f"n{_EQUALS}{several if len(counts) > 1 else counts[0]}"
+    return ngettext("{n} repeat a case", "{n} repeats a case", counts[-1], n=spoken)
 
 
 def in_words(summary: Any, write: Write, unit: str = "") -> str:
     """Write a summary for a sentence: the median, then the spread and the number of repeats in brackets."""
     found = measured(summary)
     if found is None:
-        return figures.NOT_MEASURED
+        return gettext(figures.NOT_MEASURED)
     value, spread = f"{write(found['median'])}{unit}", spread_of(found, write)
     if found["n"] == 1:
         return f"{value} {spread}"
     if found["low"] == found["high"]:
-        return f"{value} ({spread})"
-    return f"{value} ({spread}{unit}, n{_EQUALS}{found['n']})"
+        return gettext("{value} ({spread})", value=value, spread=spread)
+    return gettext("{value} ({spread}, {n})", value=value, spread=f"{spread}{unit}", n=f"n{_EQUALS}{found['n']}")
 
 
 def spread_of(summary: figures.Summary, write: Write) -> str:
     """Write how far the repeats lie apart."""
     if summary["n"] == 1:
-        return figures.ONE_VALUE
+        return gettext(figures.ONE_VALUE)
     if summary["low"] == summary["high"]:
-        return f"all {summary['n']} equal"
+        return gettext("all {n} equal", n=summary["n"])
     low, high = write(summary["low"]), write(summary["high"])
     # A dash between two signs would read as one more sign.
     signed = low[:1] in figures.SIGNS or high[:1] in figures.SIGNS
-    return f"{low} to {high}" if signed else f"{low}{figures.TO}{high}"
+    return gettext("{low} to {high}", low=low, high=high) if signed else f"{low}{figures.TO}{high}"

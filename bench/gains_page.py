@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench import charts, compare, figures, page
+from bench import charts, compare, figures, page, recorded
 from bench.compare import Relation
 from bench.figures import dig
 from bench.findings import Case, Run, repeats_of
+from bench.language import gettext, gettext_noop, sequence
 from bench.page import Cell, Plot, Table
 
 # Recall of class 0 is what the thesis compares parties by (its figures 4-2 and 4-3); AUC needs no threshold.
-_METRICS = {"specificity": "Specificity", "auc": "AUC"}
+_METRICS = {"specificity": gettext_noop("Specificity"), "auc": "AUC"}
 # A curve takes so many splits over two parties.
 _LEAST_POINTS = 3
 
@@ -78,20 +79,26 @@ def sentence(found: Sequence[Gain]) -> str | None:
     more = [gain for gain in found if _sign(gain.relation["specificity"]) > 0]
     less = [gain for gain in found if _sign(gain.relation["specificity"]) < 0]
     rest = len(called) - len(more) - len(less)
+    lower = [gettext("{n} had a lower one", n=len(less))] if less else []
     if not more:
-        return (
-            f"Against their own models, training together gave none of {len(called)} parties a higher specificity "
-            f"beyond the spread of the repeats{f'; {len(less)} had a lower one' if less else ''}."
+        none = gettext(
+            "Against their own models, training together gave none of {all} parties a higher specificity "
+            "beyond the spread of the repeats",
+            all=len(called),
         )
+        return gettext("{sentence}.", sentence=sequence([none, *lower]))
     best = max(more, key=lambda gain: gain.relation["specificity"].estimate or 0.0)
-    gained = figures.difference(best.relation["specificity"].estimate or 0.0)
-    parts = [f"{rest} showed no difference beyond the spread"] if rest else []
-    parts += [f"{len(less)} had a lower one"] if less else []
-    return (
-        f"Against their own models, training together gave {len(more)} of {len(called)} parties a higher specificity "
-        f"(at most {gained}, {figures.count(best.rows)} rows of split {best.local['split']})"
-        f"{''.join(f'; {part}' for part in parts)}."
+    some = gettext(
+        "Against their own models, training together gave {n} of {all} parties a higher specificity "
+        "(at most {gain}, {rows} rows of split {split})",
+        n=len(more),
+        all=len(called),
+        gain=figures.difference(best.relation["specificity"].estimate or 0.0),
+        rows=figures.count(best.rows),
+        split=best.local["split"],
     )
+    equal = [gettext("{n} showed no difference beyond the spread", n=rest)] if rest else []
+    return gettext("{sentence}.", sentence=sequence([some, *equal, *lower]))
 
 
 def _sign(relation: Relation) -> int:
@@ -105,35 +112,41 @@ def section(found: Sequence[Gain]) -> dict[str, Any] | None:
     """Return what the template shows; None where no party trained both ways."""
     if not found:
         return None
-    columns = ["Party", "Training rows"]
-    for name in _METRICS.values():
-        columns += [f"{name}, alone", f"{name}, together", "Difference [95 % interval]"]
+    columns = [gettext("Party"), gettext("Training rows")]
+    for name in map(gettext, _METRICS.values()):
+        columns += [
+            gettext("{score}, alone", score=name),
+            gettext("{score}, together", score=name),
+            gettext("Difference [{confidence} interval]", confidence=figures.CONFIDENCE),
+        ]
     body: list[list[Cell]] = []
     for place, gain in enumerate(found):
         if place == 0 or gain.local is not found[place - 1].local:
-            body.append([Cell(f"Split {gain.local['split']}")])
+            body.append([Cell(gettext("Split {split}", split=gain.local["split"]))])
         cells = [Cell(f"{gain.party}/{gain.role}"), page.count(gain.rows)]
         for metric in _METRICS:
             cells += [page.figure(side[metric], figures.score) for side in (gain.alone, gain.shared)]
             cells.append(_difference(gain.relation[metric]))
         body.append(cells)
-    caption = (
+    caption = gettext(
         "Each party's own model against the one trained together, both scored on the common test set; median and "
-        f"(below) lowest{figures.TO}highest, {repeats_of(gain.local for gain in found)}. Differences are taken repeat "
-        "by repeat, with their paired 95 % interval."
+        "(below) lowest\N{EN DASH}highest, {repeats}. Differences are taken repeat by repeat, with their paired "
+        "{confidence} interval.",
+        confidence=figures.CONFIDENCE,
+        repeats=repeats_of(gain.local for gain in found),
     )
     return {"plot": _plot(found), "table": Table(caption, columns, body)}
 
 
 def _difference(relation: Relation) -> Cell:
     if relation.estimate is None:
-        return Cell("cannot tell", relation.verdict)
+        return Cell(gettext("cannot tell"), recorded.say(relation.verdict))
     text = figures.difference(relation.estimate)
     if relation.low is None or relation.high is None:
-        return Cell(text, relation.verdict, relation.estimate)
-    interval = f"{figures.difference(relation.low)} to {figures.difference(relation.high)}"
-    no = "no difference beyond the spread; " if not _sign(relation) else ""
-    return Cell(text, no + interval, relation.estimate)
+        return Cell(text, recorded.say(relation.verdict), relation.estimate)
+    low, high = figures.difference(relation.low), figures.difference(relation.high)
+    verdict = [] if _sign(relation) else [recorded.say(compare.NO_DIFFERENCE)]
+    return Cell(text, sequence([*verdict, gettext("{low} to {high}", low=low, high=high)]), relation.estimate)
 
 
 def _plot(found: Sequence[Gain]) -> Plot | None:
@@ -147,7 +160,7 @@ def _plot(found: Sequence[Gain]) -> Plot | None:
         values = {
             name: summary["median"]
             for name, summary in zip(
-                ("together", "smaller party alone", "larger party alone"),
+                (gettext("together"), gettext("smaller party alone"), gettext("larger party alone")),
                 (pair[0].shared["specificity"], *(gain.alone["specificity"] for gain in sorted(pair, key=_rows))),
                 strict=False,
             )
@@ -162,10 +175,14 @@ def _plot(found: Sequence[Gain]) -> Plot | None:
         charts.Line(name, [100 * share for share in shares], [points[share][name] for share in shares])
         for name in points[shares[0]]
     ]
-    title = "Specificity by the share of the smaller of two parties"
-    drawing = charts.line_plot(lines, title, "Smaller party's share of the rows (%)", "Specificity", from_zero=False)
-    spoken = repeats_of(gain.local for gain in found)
-    return Plot(drawing, f"{title}; medians, {spoken}. The rows of both parties together stay the same.")
+    title = gettext("Specificity by the share of the smaller of two parties")
+    x_label, y_label = gettext("Smaller party's share of the rows (%)"), gettext("Specificity")
+    caption = gettext(
+        "{title}; medians, {repeats}. The rows of both parties together stay the same.",
+        title=title,
+        repeats=repeats_of(gain.local for gain in found),
+    )
+    return Plot(charts.line_plot(lines, title, x_label, y_label, from_zero=False), caption)
 
 
 def _rows(gain: Gain) -> float:

@@ -8,13 +8,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench import charts, compare, figures, findings
+from bench import charts, compare, figures, findings, recorded
 from bench.figures import dig, measured
 from bench.findings import Case, Write, label_of
+from bench.language import gettext, gettext_noop, sequence
 from bench.measure.trace import PHASES
 
 # Unlike what was not measured: nothing was there to measure.
-NONE = "none"
+NONE = gettext_noop("none")
 # Cases further apart than this do not fit one scale: the shorter bars could not be read.
 LARGEST_RATIO = 20
 
@@ -52,7 +53,7 @@ class Plot:
 
 def count(value: float | None) -> Cell:
     """Return a cell with a whole number."""
-    return Cell(figures.NOT_MEASURED) if value is None else Cell(figures.count(value), "", value)
+    return Cell(gettext(figures.NOT_MEASURED)) if value is None else Cell(figures.count(value), "", value)
 
 
 def by_case(rows: Iterable[tuple[Case, list[Cell]]]) -> list[list[Cell]]:
@@ -69,14 +70,14 @@ def by_case(rows: Iterable[tuple[Case, list[Cell]]]) -> list[list[Cell]]:
 
 def text(value: object) -> Cell:
     """Return a cell of text; None is what was not measured."""
-    return Cell(figures.NOT_MEASURED if value is None else str(value))
+    return Cell(gettext(figures.NOT_MEASURED) if value is None else str(value))
 
 
 def figure(summary: Any, write: Write, absent: str = figures.NOT_MEASURED) -> Cell:
     """Return a cell with the median of a summary and its spread, or with ``absent``."""
     found = measured(summary)
     if found is None:
-        return Cell(absent)
+        return Cell(gettext(absent))
     return Cell(write(found["median"]), findings.spread_of(found, write), found["median"])
 
 
@@ -106,19 +107,21 @@ def byte_writer(summaries: Iterable[Any]) -> tuple[Write, str]:
 def ratio(case: Case, base: Case | None) -> Cell:
     """Write how many times as long an epoch is as that of ``base``, with the paired interval over the repeats."""
     if base is case:
-        return Cell("the measure")
+        return Cell(gettext("the measure"))
     if case.get("engine") == "local":
-        return Cell("own rows only")
+        return Cell(gettext("own rows only"))
     ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
     pairs = figures.in_pairs(base, theirs, case, ours) if base else None
     if pairs is None:
-        return Cell(absent(case))
+        return Cell(gettext(absent(case)))
     relation = compare.relate(*pairs, "s", paired=True)
     if relation.estimate is None or relation.low is None or relation.high is None:
-        return Cell("cannot tell", "fewer than 3 repeats" if relation.verdict == compare.TOO_FEW else relation.verdict)
-    verdict = "no difference beyond the spread; " if relation.verdict == compare.NO_DIFFERENCE else ""
+        too_few = relation.verdict == compare.TOO_FEW
+        why = gettext("fewer than 3 repeats") if too_few else recorded.say(relation.verdict)
+        return Cell(gettext("cannot tell"), why)
     interval = f"{figures.number(relation.low)}{figures.TO}{figures.number(relation.high)}"
-    return Cell(figures.number(relation.estimate), verdict + interval, relation.estimate)
+    verdict = [recorded.say(relation.verdict)] if relation.verdict == compare.NO_DIFFERENCE else []
+    return Cell(figures.number(relation.estimate), sequence([*verdict, interval]), relation.estimate)
 
 
 def phase_plot(
@@ -128,18 +131,23 @@ def phase_plot(
     bars = []
     for case, party, facts in rows:
         medians = {name: found["median"] for name in PHASES if (found := measured(dig(facts, "phases", name)))}
-        segments = [charts.Segment(name, name, value) for name, value in medians.items()]
+        segments = [charts.Segment(name, recorded.say(name), value) for name, value in medians.items()]
         epoch = measured(facts.get("epoch_seconds"))
-        total = f"{write(epoch['median'])}{figures.SPACE}{unit}" if epoch else figures.NOT_MEASURED
+        total = f"{write(epoch['median'])}{figures.SPACE}{unit}" if epoch else gettext(figures.NOT_MEASURED)
         bars.append(charts.Bar(party, segments, total, label_of(case)))
     lengths: dict[str, float] = {}
     for bar in bars:
         lengths[bar.group] = max(lengths.get(bar.group, 0.0), sum(part.value for part in bar.segments))
     drawn = [length for length in lengths.values() if length > 0]
     own_scale = bool(drawn) and max(drawn) > LARGEST_RATIO * min(drawn)
-    scale = "each case has its own scale, as they lie too far apart" if own_scale else "one scale for all cases"
-    caption = (
-        f"{title}, in {unit}; {scale}. A bar stacks the medians of the phases, the number behind it is the median "
-        f"epoch, so the two can differ a little; {spoken}."
+    caption = gettext(
+        "{title}, in {unit}; {scale}. A bar stacks the medians of the phases, the number behind it is the median "
+        "epoch, so the two can differ a little; {repeats}.",
+        title=title,
+        unit=unit,
+        scale=gettext("each case has its own scale, as they lie too far apart")
+        if own_scale
+        else gettext("one scale for all cases"),
+        repeats=spoken,
     )
     return Plot(charts.stacked_bars(bars, title, write, own_scale), caption)

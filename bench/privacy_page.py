@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench import cost, figures, findings, page
+from bench import cost, figures, findings, page, recorded
 from bench.engines.federated.privacy import paillier_host
 from bench.figures import dig
 from bench.findings import Case, Run, label_of, repeats_of
+from bench.language import gettext, gettext_noop, listed, sequence
 from bench.page import Cell, Table
 
-_NOTHING = "no plain case"
+_NOTHING = gettext_noop("no plain case")
 
 
 def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
@@ -39,8 +40,9 @@ def sentence(run: Run) -> str | None:
         base = plain(case, cases)
         cell = page.ratio(case, base) if base and base is not case else None
         if cell is not None and cell.value is not None:
-            parts.append(f"{label_of(case)} {cell.text} times ({cell.spread})")
-    return f"Against plain, an epoch took: {'; '.join(parts)}." if parts else None
+            values = {"case": label_of(case), "times": cell.text, "interval": cell.spread}
+            parts.append(gettext("{case} {times} times ({interval})", **values))
+    return gettext("Against plain, an epoch took: {cases}.", cases=sequence(parts)) if parts else None
 
 
 def _protected(run: Run) -> list[Case]:
@@ -102,12 +104,12 @@ def _plot(cases: Sequence[Case]) -> page.Plot | None:
     """Stack the phases of the largest party and of the arbiter, a group a case."""
     rows = [(case, _who(name), facts) for case in cases for name, facts in _sides(case)]
     write, unit = page.time_writer(facts.get("epoch_seconds") for _, _, facts in rows)
-    title = "Time per epoch of the largest party and of the arbiter, in the first case of each mode"
+    title = gettext("Time per epoch of the largest party and of the arbiter, in the first case of each mode")
     return page.phase_plot(rows, title, unit, write, repeats_of(cases)) if rows else None
 
 
 def _who(name: str) -> str:
-    return "arbiter" if name.endswith("/arbiter") else f"largest party, {name}"
+    return gettext("arbiter") if name.endswith("/arbiter") else gettext("largest party, {party}", party=name)
 
 
 def _costs(cases: Sequence[Case], scores: pd.DataFrame) -> Table:
@@ -122,7 +124,7 @@ def _costs(cases: Sequence[Case], scores: pd.DataFrame) -> Table:
                 Cell(label_of(case)),
                 Cell(_mode(case), _options(case)),
                 page.figure(dig(case, "time", "epoch_seconds"), write),
-                page.ratio(case, base) if base else Cell(_NOTHING),
+                page.ratio(case, base) if base else Cell(gettext(_NOTHING)),
                 page.figure(_both_ways(case), write_bytes),
                 _times_the_bytes(case, base),
                 page.figure(dig(case, "metrics", "auc"), figures.score),
@@ -130,20 +132,21 @@ def _costs(cases: Sequence[Case], scores: pd.DataFrame) -> Table:
             ]
         )
     columns = (
-        "Case",
-        "Privacy",
-        f"Epoch ({unit})",
-        "Times plain [95 % interval]",
-        f"Bytes per epoch ({bytes_unit})",
-        "Bytes, times plain",
+        gettext("Case"),
+        gettext("Privacy"),
+        gettext("Epoch ({unit})", unit=unit),
+        gettext("Times plain [{confidence} interval]", confidence=figures.CONFIDENCE),
+        gettext("Bytes per epoch ({unit})", unit=bytes_unit),
+        gettext("Bytes, times plain"),
         "AUC",
-        "AUC, less plain's",
+        gettext("AUC, less plain's"),
     )
-    caption = (
-        f"What each protection costs; median and (below) lowest{figures.TO}highest, {repeats_of(cases)}. Plain is the "
+    caption = gettext(
+        "What each protection costs; median and (below) lowest\N{EN DASH}highest, {repeats}. Plain is the "
         "embedded case without protection on the same rows and with the same aggregation, or, where there is none, "
         "with another. Times plain is the geometric mean of the ratios repeat by repeat, with their paired interval; "
-        "the difference of the AUC is paired too. Bytes are those of all parties' messages, both ways."
+        "the difference of the AUC is paired too. Bytes are those of all parties' messages, both ways.",
+        repeats=repeats_of(cases),
     )
     return Table(caption, columns, rows, columns[1:2])
 
@@ -151,7 +154,7 @@ def _costs(cases: Sequence[Case], scores: pd.DataFrame) -> Table:
 def _options(case: Case) -> str:
     """Write a mode's options as a reader would set them."""
     options = case.get("privacy_options")
-    return ", ".join(f"{name} {_value(value)}" for name, value in (options or {}).items() if value is not None)
+    return listed(f"{name} {_value(value)}" for name, value in (options or {}).items() if value is not None)
 
 
 def _value(value: object) -> str:
@@ -165,7 +168,7 @@ def _both_ways(case: Case) -> dict[str, Any] | None:
 
 def _times_the_bytes(case: Case, base: Case | None) -> Cell:
     if base is None or base is case:
-        return Cell("the measure" if base else _NOTHING)
+        return Cell(gettext("the measure") if base else gettext(_NOTHING))
     pairs = figures.in_pairs(base, _both_ways(base), case, _both_ways(case))
     return page.figure(figures.quotients(*pairs) if pairs else None, figures.number)
 
@@ -173,7 +176,7 @@ def _times_the_bytes(case: Case, base: Case | None) -> Cell:
 def _gap(scores: pd.DataFrame, case: Case, base: Case | None) -> Cell:
     """Write the paired difference of the AUC."""
     if base is None or base is case:
-        return Cell("the measure" if base else _NOTHING)
+        return Cell(gettext("the measure") if base else gettext(_NOTHING))
     gaps = findings.paired_differences(scores, case, base).get(findings.model_of(case) or "", {})
     return page.figure(gaps.get("auc"), figures.difference)
 
@@ -183,10 +186,19 @@ def _learns(cases: Sequence[Case]) -> Table:
     rows: dict[tuple[str, ...], list[Cell]] = {}
     for case in cases:
         learns = case.get("learns") or {}
-        parts = [str(learns.get(part) or "not recorded") for part in ("arbiter", "parties", "assumes")]
+        parts = [
+            recorded.say(learns[part]) if learns.get(part) else gettext("not recorded")
+            for part in ("arbiter", "parties", "assumes")
+        ]
         rows.setdefault((_mode(case), *parts), [Cell(text) for text in (_mode(case), *parts)])
-    columns = ("Privacy", "The arbiter learns", "The other parties learn", "Which rests on")
-    return Table("Who could learn what in each mode, and what that rests on", columns, list(rows.values()), columns[1:])
+    columns = (
+        gettext("Privacy"),
+        gettext("The arbiter learns"),
+        gettext("The other parties learn"),
+        gettext("Which rests on"),
+    )
+    caption = gettext("Who could learn what in each mode, and what that rests on")
+    return Table(caption, columns, list(rows.values()), columns[1:])
 
 
 def _operations(run: Run, cases: Sequence[Case]) -> Table | None:
@@ -198,27 +210,29 @@ def _operations(run: Run, cases: Sequence[Case]) -> Table | None:
     for case, name, facts, products in found:
         total, spent = figures.add_up(products.values()), _spent(facts)
         ratio = figures.quotients(figures.values_of(total), figures.values_of(spent)) if total and spent else None
-        body.append([Cell(f"{label_of(case)}: {_who(name)}")])
+        body.append([Cell(gettext("{case}: {process}", case=label_of(case), process=_who(name)))])
         for operation, product in products.items():
             each = page.figure(facts["operations"][operation].get("seconds"), lambda value: figures.number(value * 1e6))
             count = page.figure(facts["operations"][operation].get("count"), _times)
-            body.append([Cell(operation), count, each, page.figure(product, write), Cell("")])
-        body.append([Cell("all operations"), *[Cell("")] * 2, page.figure(total, write), Cell("")])
+            body.append([Cell(recorded.say(operation)), count, each, page.figure(product, write), Cell("")])
+        body.append([Cell(gettext("all operations")), *[Cell("")] * 2, page.figure(total, write), Cell("")])
         body += _row_by_row(run, case, facts)
         measured = (page.figure(spent, write), page.figure(ratio, figures.number))
-        body.append([Cell(f"measured: {' + '.join(cost.CRYPTOGRAPHY)}"), *[Cell("")] * 2, *measured])
+        phases = " + ".join(map(recorded.say, cost.CRYPTOGRAPHY))
+        body.append([Cell(gettext("measured: {phases}", phases=phases)), *[Cell("")] * 2, *measured])
     columns = (
-        "Operation",
-        "Count an epoch",
-        "CPU time of one (µs)",
-        f"CPU time an epoch ({unit})",
-        "Measured, times the operations",
+        gettext("Operation"),
+        gettext("Count an epoch"),
+        gettext("CPU time of one (µs)"),
+        gettext("CPU time an epoch ({unit})", unit=unit),
+        gettext("Measured, times the operations"),
     )
-    caption = (
+    caption = gettext(
         "The cost model against the measurement, for the largest party and the arbiter in the first case of each mode: "
         "operations as counted in the epochs, CPU time of one as timed by itself after the training of the same run, "
         "and their product; below, the CPU time of the phases that they are done in. Median and (below) "
-        f"lowest{figures.TO}highest, {repeats_of(case for case, *_ in found)}."
+        "lowest\N{EN DASH}highest, {repeats}.",
+        repeats=repeats_of(case for case, *_ in found),
     )
     return Table(caption, columns, body) if body else None
 
@@ -230,8 +244,10 @@ def _row_by_row(run: Run, case: Case, facts: Mapping[str, Any]) -> list[list[Cel
     if case["privacy"] != "paillier_host" or not each or not rows or not features:
         return []
     times = paillier_host.row_by_row_operations(int(rows["median"]), features)
-    long = figures.seconds(times * each["median"])
-    text = f"not done: FATE 1.8 would multiply row by row, which would take {long}"
+    text = gettext(
+        "not done: FATE 1.8 would multiply row by row, which would take {time}",
+        time=figures.seconds(times * each["median"]),
+    )
     return [[Cell(text), Cell(figures.count(times), "", times), *[Cell("")] * 3]]
 
 
@@ -278,16 +294,17 @@ def _held_out(run: Run) -> dict[str, Any] | None:
         for check, epoch, predicted, error in found
     ]
     columns = (
-        "Case",
-        "Model calibrated on",
-        f"Epoch, measured ({unit.name})",
-        f"Epoch, predicted ({unit.name})",
-        "Error",
+        gettext("Case"),
+        gettext("Model calibrated on"),
+        gettext("Epoch, measured ({unit})", unit=unit.name),
+        gettext("Epoch, predicted ({unit})", unit=unit.name),
+        gettext("Error"),
     )
-    caption = (
+    caption = gettext(
         "The model's error on cases that it has not seen: it is calibrated on the first case of each mode, and "
         "predicts the others from their rows, features and parties. Above zero, the prediction is too long. Measured: "
-        f"median and (below) lowest{figures.TO}highest, {repeats_of(check.case for check, *_ in found)}."
+        "median and (below) lowest\N{EN DASH}highest, {repeats}.",
+        repeats=repeats_of(check.case for check, *_ in found),
     )
     errors = {label_of(check.case): error for check, _, _, error in found}
     return {"table": Table(caption, columns, rows, columns[1:2]), "verdict": cost.verdict(errors)}

@@ -17,10 +17,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from bench import charts, command, figures, findings, gains_page, page, privacy_page, results
+from bench import charts, command, figures, findings, gains_page, language, page, privacy_page, recorded, results
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
+from bench.language import gettext, listed
 from bench.measure.trace import PHASES
 from bench.page import Cell, Plot, Table
 
@@ -31,22 +32,39 @@ CURVE_POINTS = 60_000
 LOSS_ROWS = 40
 
 
-def render(run: Path) -> Path:
-    """Write ``report.html`` into the run folder and return its path.
+def render(run: Path, lang: str = language.DEFAULT) -> Path:
+    """Write the report in a language into the run folder and return its path, that of ``page_path``.
 
     Raises UserError when the folder is not a run, a file in it is damaged, or the page cannot be written.
     """
-    html = template("report.html.j2").render(
-        _contents(
-            results.load(run),
-            results.read_csv(run, "scores.csv"),
-            results.read_csv(run, "resources.csv"),
-        ),
-        run_folder=shlex.quote(str(_near(run))),
-    )
-    path = Path(run) / "report.html"
+    with language.spoken(lang):
+        html = template("report.html.j2").render(
+            _contents(
+                results.load(run),
+                results.read_csv(run, "scores.csv"),
+                results.read_csv(run, "resources.csv"),
+            ),
+            run_folder=shlex.quote(str(_near(run))),
+            lang=lang,
+            html_lang=language.LANGUAGES[lang],
+        )
+    path = page_path(run, lang)
     results.write_text(path, html)
     return path
+
+
+def page_path(run: Path, lang: str) -> Path:
+    """Return where a run's report in a language is: report.html is the English one, and the others lie beside it."""
+    return Path(run) / ("report.html" if lang == language.DEFAULT else f"report.{lang}.html")
+
+
+def render_all(run: Path, lang: str = language.DEFAULT) -> list[Path]:
+    """Write the report in English, in ``lang``, and in each language that the run has one in already, which is old now.
+
+    Raises UserError as ``render`` does.
+    """
+    due = [each for each in language.LANGUAGES if each in (language.DEFAULT, lang) or page_path(run, each).exists()]
+    return [render(run, each) for each in due]
 
 
 def template(name: str) -> jinja2.Template:
@@ -57,7 +75,9 @@ def template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    environment.install_gettext_callables(language.gettext, language.ngettext)  # type: ignore[attr-defined]
     try:
         return environment.get_template(name)
     except jinja2.TemplateNotFound as error:
@@ -79,8 +99,12 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
             "id": run["run_id"],
             **{key: str(run.get(key) or "").replace("T", " ") for key in ("created", "finished")},
         },
-        "suite": {key: dig(run, "suite", key) for key in ("name", "title", "description")},
+        "suite": {
+            **{key: dig(run, "suite", key) for key in ("name", "title")},
+            "description": recorded.say(dig(run, "suite", "description") or ""),
+        },
         "first_line": findings.first_line(run),
+        "synthetic": any(facts.get("synthetic") for facts in run["datasets"].values()),
         "answer": [*findings.answer(run, scores), *(sentence for sentence in said if sentence)],
         "glance": _glance(run),
         "concerns": findings.concerns(run),
@@ -94,7 +118,7 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
         "convergence": _convergence(run),
         "datasets": [_dataset(facts) for facts in run["datasets"].values()],
         "unfinished": _unfinished(run),
-        "notes": [(label_of(case), note) for case in run["cases"] for note in case.get("notes") or []],
+        "notes": [(label_of(case), recorded.say(note)) for case in run["cases"] for note in case.get("notes") or []],
         "environment": _environment(run),
         "command": shlex.join(str(word) for word in run.get("command") or []),
         "revision": {key: dig(run, "revision", key) for key in ("commit", "dirty")},
@@ -127,25 +151,26 @@ def _glance(run: Run) -> Table:
             page.figure(dig(case, "bytes", "epoch_sent"), write_bytes, page.absent(case)),
             page.figure(dig(case, "metrics", "auc"), figures.score)
             if case.get("metrics") or not case.get("models")
-            else Cell("one a party, below"),
+            else Cell(gettext("one a party, below")),
         ]
         for case, _, parts in all_parts
     ]
     columns = (
-        "Case",
-        f"Epoch ({unit})",
-        "Times centralised [95 % interval]",
-        f"Computing ({unit})",
-        f"Communicating ({unit})",
-        f"Waiting ({unit})",
-        f"Sent per epoch ({bytes_unit})",
+        gettext("Case"),
+        gettext("Epoch ({unit})", unit=unit),
+        gettext("Times centralised [{confidence} interval]", confidence=figures.CONFIDENCE),
+        gettext("Computing ({unit})", unit=unit),
+        gettext("Communicating ({unit})", unit=unit),
+        gettext("Waiting ({unit})", unit=unit),
+        gettext("Sent per epoch ({unit})", unit=bytes_unit),
         "AUC",
     )
-    caption = (
-        f"Every finished case; median and (below) lowest{figures.TO}highest, {repeats_of(cases)}. Where there are "
+    caption = gettext(
+        "Every finished case; median and (below) lowest\N{EN DASH}highest, {repeats}. Where there are "
         "several parties, the epoch and its parts are those of the largest (most training rows). Times centralised is "
         "the geometric mean of the ratios repeat by repeat, with their paired interval; it need not be the ratio of "
-        "the medians."
+        "the medians.",
+        repeats=repeats_of(cases),
     )
     return Table(caption, columns, rows)
 
@@ -153,36 +178,44 @@ def _glance(run: Run) -> Table:
 def _trust(run: Run) -> Table:
     """List the facts that trust rests on."""
     states = [str(case.get("status")) for case in run["cases"]]
-    tally = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+    tally = [
+        gettext("{n} {status}", n=states.count(state), status=recorded.say(state)) for state in dict.fromkeys(states)
+    ]
     spreads = [
         (spread, label_of(case))
         for case in run["cases"]
         if (spread := findings.relative_spread(dig(case, "time", "epoch_seconds"))) is not None
     ]
     shares = [
-        (share["low"], f"{label_of(case)}, {party}")
+        (share["low"], gettext("{case}, {party}", case=label_of(case), party=party))
         for case in run["cases"]
         for party, share in [findings.least_attributed(case)]
         if share is not None
     ]
     sampler, rate = dig(run, "measuring", "sampler_cpu_percent"), dig(run, "measuring", "sampler_hertz")
+    widest, least = max(spreads, default=None), min(shares, default=None)
     facts = {
-        "Cases": tally,
-        "Repeats": repeats_of(run["cases"]),
-        "Widest spread of the time per epoch": _worst(max(spreads, default=None), "of the median")
-        or "not measured (it takes two repeats)",
-        "Least share of the epoch in named phases": _worst(min(shares, default=None), "of the epoch"),
-        "Load average before (1, 5, 15 minutes)": _loads(dig(run, "environment", "load_before")),
-        "Load average after": _loads(dig(run, "environment", "load_after")),
-        "Cost of the resource sampler": None
-        if sampler is None
-        else f"{figures.number(sampler, 2)} % of one core" + ("" if rate is None else f", {rate:g} samples a second"),
+        gettext("Cases"): listed(tally) or gettext("none"),
+        gettext("Repeats"): repeats_of(run["cases"]),
+        gettext("Widest spread of the time per epoch"): gettext("not measured (it takes two repeats)")
+        if widest is None
+        else gettext("{share} of the median ({case})", share=figures.percent(widest[0]), case=widest[1]),
+        gettext("Least share of the epoch in named phases"): None
+        if least is None
+        else gettext("{share} of the epoch ({case})", share=figures.percent(least[0]), case=least[1]),
+        gettext("Load average before (1, 5, 15 minutes)"): _loads(dig(run, "environment", "load_before")),
+        gettext("Load average after"): _loads(dig(run, "environment", "load_after")),
+        gettext("Cost of the resource sampler"): None if sampler is None else _sampler(sampler, rate),
     }
-    return _facts("What the trust rests on", facts)
+    return _facts(gettext("What the trust rests on"), facts)
 
 
-def _worst(found: tuple[float, str] | None, of: str) -> str | None:
-    return None if found is None else f"{figures.percent(found[0])} {of} ({found[1]})"
+def _sampler(percent: float, rate: float | None) -> str:
+    """Write what the sampler of CPU and memory cost."""
+    share = f"{figures.number(percent, 2)} %"
+    if rate is None:
+        return gettext("{share} of one core", share=share)
+    return gettext("{share} of one core, {rate} samples a second", share=share, rate=f"{rate:g}")
 
 
 def _loads(loads: Any) -> str | None:
@@ -208,16 +241,32 @@ def _accuracy(run: Run, scores: pd.DataFrame) -> list[Table]:
     if not models:
         return []
     names = _class_names(run)
+    spoken_names = {"precision": gettext("Precision"), "recall": gettext("Recall"), "f1": "F1"}
+    overall = {key: gettext(name) for key, name in findings.OVERALL.items()}
     headings = {
-        f"{name}_{label}": f"{name.capitalize()}, {names[label]}" for label in (0, 1) for name in findings.PER_CLASS
+        f"{name}_{label}": gettext("{score}, {class_name}", score=spoken_names[name], class_name=names[label])
+        for label in (0, 1)
+        for name in findings.PER_CLASS
     }
     rows = [(_model_label(case, model), metrics) for case, model, metrics in models]
-    spoken = f"median and (below) lowest{figures.TO}highest, {repeats_of(case for case, _, _ in models)}"
+    repeats = repeats_of(case for case, _, _ in models)
     tables = [
         _score_table(
-            f"Scores over both classes, on the common test set; {spoken}", findings.OVERALL, rows, figures.score
+            gettext(
+                "Scores over both classes, on the common test set; "
+                "median and (below) lowest\N{EN DASH}highest, {repeats}",
+                repeats=repeats,
+            ),
+            overall,
+            rows,
+            figures.score,
         ),
-        _score_table(f"Scores per class; {spoken}", headings, rows, figures.score),
+        _score_table(
+            gettext("Scores per class; median and (below) lowest\N{EN DASH}highest, {repeats}", repeats=repeats),
+            headings,
+            rows,
+            figures.score,
+        ),
     ]
     gaps = [
         (_model_label(case, model), metrics)
@@ -226,28 +275,38 @@ def _accuracy(run: Run, scores: pd.DataFrame) -> list[Table]:
         for model, metrics in findings.paired_differences(scores, case, base).items()
     ]
     if gaps:
-        caption = f"Difference to centralised ({{}}), each repeat against centralised in the same repeat; {spoken}"
-        lower = f"{caption}. Of log loss, less is better"
-        tables.append(_score_table(lower.format("over both classes"), findings.OVERALL, gaps, figures.difference))
-        tables.append(_score_table(caption.format("per class"), headings, gaps, figures.difference))
+        over_both = gettext(
+            "Difference to centralised (over both classes), each repeat against centralised in the same repeat; "
+            "median and (below) lowest\N{EN DASH}highest, {repeats}. Of log loss, less is better",
+            repeats=repeats,
+        )
+        per_class = gettext(
+            "Difference to centralised (per class), each repeat against centralised in the same repeat; "
+            "median and (below) lowest\N{EN DASH}highest, {repeats}",
+            repeats=repeats,
+        )
+        tables.append(_score_table(over_both, overall, gaps, figures.difference))
+        tables.append(_score_table(per_class, headings, gaps, figures.difference))
     return tables
 
 
 def _score_table(caption: str, headings: Mapping[str, str], rows: Sequence[tuple[str, Any]], write: Write) -> Table:
     body = [[Cell(label), *(page.figure(metrics.get(key), write) for key in headings)] for label, metrics in rows]
-    return Table(caption, ("Model", *headings.values()), body)
+    return Table(caption, (gettext("Model"), *headings.values()), body)
 
 
 def _model_label(case: Case, model: str) -> str:
     """Name a model: by its case, and by the party where a case has several."""
-    return label_of(case) if findings.model_of(case) == model else f"{label_of(case)}: {model}"
+    if findings.model_of(case) == model:
+        return label_of(case)
+    return gettext("{case}: {model}", case=label_of(case), model=model)
 
 
 def _class_names(run: Run) -> tuple[str, str]:
     """Name the classes; datasets with different classes share a table under their numbers."""
     names = {tuple(str(name) for name in facts.get("class_names") or ()) for facts in run["datasets"].values()}
     only = names.pop() if len(names) == 1 else ()
-    return (only[0], only[1]) if len(only) == 2 else ("class 0", "class 1")
+    return (only[0], only[1]) if len(only) == 2 else (gettext("class 0"), gettext("class 1"))
 
 
 # Time, bytes, resources
@@ -261,7 +320,7 @@ def _parties(case: Case, part: str) -> dict[str, Any]:
 def _phase_cell(facts: Mapping[str, Any], phase: str, write: Write) -> Cell:
     """Return a phase's cell; a phase that a measured process never entered is none, not a gap."""
     phases = facts.get("phases") or {}
-    return Cell(page.NONE) if phases and phase not in phases else page.figure(phases.get(phase), write)
+    return Cell(gettext(page.NONE)) if phases and phase not in phases else page.figure(phases.get(phase), write)
 
 
 def _time(run: Run) -> dict[str, Any]:
@@ -283,15 +342,20 @@ def _time(run: Run) -> dict[str, Any]:
         for case, party, facts in rows
     ]
     columns = (
-        "Party",
-        f"Epoch ({unit})",
-        *(f"{name.capitalize()} ({unit})" for name in phases),
+        gettext("Party"),
+        gettext("Epoch ({unit})", unit=unit),
+        *(gettext("{phase} ({unit})", phase=recorded.say(name).capitalize(), unit=unit) for name in phases),
         f"CPU ({unit})",
     )
-    spoken = f"{repeats_of(cases)}; a repeat counts with its epochs after the warm-up (docs/results.md)"
-    caption = f"Time per epoch by party and phase; median and (below) lowest{figures.TO}highest, {spoken}"
+    spoken = gettext(
+        "{repeats}; a repeat counts with its epochs after the warm-up (docs/results.md)", repeats=repeats_of(cases)
+    )
+    caption = gettext(
+        "Time per epoch by party and phase; median and (below) lowest\N{EN DASH}highest, {repeats}", repeats=spoken
+    )
+    title = gettext("Time per epoch, by phase and party")
     return {
-        "plot": page.phase_plot(rows, "Time per epoch, by phase and party", unit, write, spoken) if rows else None,
+        "plot": page.phase_plot(rows, title, unit, write, spoken) if rows else None,
         "table": Table(caption, columns, page.by_case(body)) if rows else None,
         "whole": _whole_cases(cases) if cases else None,
         "stages": _stages(cases),
@@ -311,21 +375,21 @@ def _whole_cases(cases: Sequence[Case]) -> Table:
                 Cell(label_of(case)),
                 *(page.figure(dig(case, "time", key), write) for key in keys),
                 Cell(_epochs_run(case)),
-                Cell(page.NONE) if page.without_epochs(case) else page.text(case.get("warmup_epochs")),
+                Cell(gettext(page.NONE)) if page.without_epochs(case) else page.text(case.get("warmup_epochs")),
                 page.figure(share, figures.percent, page.NONE if page.without_epochs(case) else figures.NOT_MEASURED),
                 page.text(largest),
             ]
         )
     columns = (
-        "Case",
-        f"Start-up ({unit})",
-        f"Training ({unit})",
-        "Epochs run",
-        "Of them warm-up",
-        "Epoch in named phases (the party with the least)",
-        "Largest party (most training rows)",
+        gettext("Case"),
+        gettext("Start-up ({unit})", unit=unit),
+        gettext("Training ({unit})", unit=unit),
+        gettext("Epochs run"),
+        gettext("Of them warm-up"),
+        gettext("Epoch in named phases (the party with the least)"),
+        gettext("Largest party (most training rows)"),
     )
-    return Table(f"Whole cases; {repeats_of(cases)}", columns, rows, columns[-1:])
+    return Table(gettext("Whole cases; {repeats}", repeats=repeats_of(cases)), columns, rows, columns[-1:])
 
 
 def _stages(cases: Sequence[Case]) -> Table | None:
@@ -334,7 +398,7 @@ def _stages(cases: Sequence[Case]) -> Table | None:
     names = list(dict.fromkeys(name for case in with_stages for name in case["time"]["stages"]))
     rows = [
         [
-            Cell(name),
+            Cell(recorded.say(name)),
             *(page.figure(dig(case, "time", "stages", name), figures.number, page.NONE) for case in with_stages),
         ]
         for name in names
@@ -342,17 +406,20 @@ def _stages(cases: Sequence[Case]) -> Table | None:
     wholes = [
         figures.add_up([summary for summary in case["time"]["stages"].values() if summary]) for case in with_stages
     ]
-    rows.append([Cell("all"), *(page.figure(whole, figures.number) for whole in wholes)])
-    columns = ("Stage", *(f"{label_of(case)} (s)" for case in with_stages))
-    caption = f"Where the whole job's time went, platform and epochs, seen from the guest; {repeats_of(with_stages)}"
+    rows.append([Cell(gettext("all")), *(page.figure(whole, figures.number) for whole in wholes)])
+    columns = (gettext("Stage"), *(f"{label_of(case)} (s)" for case in with_stages))
+    caption = gettext(
+        "Where the whole job's time went, platform and epochs, seen from the guest; {repeats}",
+        repeats=repeats_of(with_stages),
+    )
     return Table(caption, columns, rows) if with_stages else None
 
 
 def _epochs_run(case: Case) -> str:
     """Write how many epochs the repeats took; one number where all took as many."""
     if page.without_epochs(case):
-        return "no epochs"
-    return ", ".join(str(n) for n in dict.fromkeys(case.get("epochs_run") or [])) or figures.NOT_MEASURED
+        return gettext("no epochs")
+    return listed(str(n) for n in dict.fromkeys(case.get("epochs_run") or [])) or gettext(figures.NOT_MEASURED)
 
 
 def _bytes(run: Run) -> dict[str, Any]:
@@ -361,7 +428,7 @@ def _bytes(run: Run) -> dict[str, Any]:
     rows = []
     for case in cases:
         rows += [(case, party, facts, False) for party, facts in _parties(case, "bytes").items()]
-        rows.append((case, "all parties, without the arbiter", case["bytes"], True))
+        rows.append((case, gettext("all parties, without the arbiter"), case["bytes"], True))
     write, unit = page.byte_writer(facts.get(f"epoch_{way}") for *_, facts, _ in rows for way in ("sent", "received"))
     body = []
     for case, party, facts, whole in rows:
@@ -375,8 +442,8 @@ def _bytes(run: Run) -> dict[str, Any]:
         charts.Bar(
             party,
             [
-                charts.Segment(way, way, dig(measured(facts.get(f"epoch_{way}")), "median") or 0)
-                for way in ("sent", "received")
+                charts.Segment(way, name, dig(measured(facts.get(f"epoch_{way}")), "median") or 0)
+                for way, name in (("sent", gettext("sent")), ("received", gettext("received")))
             ],
             _both_ways(facts, write, unit),
             label_of(case),
@@ -384,22 +451,23 @@ def _bytes(run: Run) -> dict[str, Any]:
         for case, party, facts, whole in rows
         if not whole
     ]
-    title = "Bytes per epoch and party, sent and received"
+    title = gettext("Bytes per epoch and party, sent and received")
     columns = (
-        "Party",
-        f"Sent per epoch ({unit})",
-        f"Received per epoch ({unit})",
-        "Sent, carried by the sockets in the whole case",
-        "Received, carried by the sockets in the whole case",
+        gettext("Party"),
+        gettext("Sent per epoch ({unit})", unit=unit),
+        gettext("Received per epoch ({unit})", unit=unit),
+        gettext("Sent, carried by the sockets in the whole case"),
+        gettext("Received, carried by the sockets in the whole case"),
     )
-    caption = (
+    repeats = repeats_of(cases)
+    caption = gettext(
         "Bytes; kB and MB are 1,000 and 1,000,000 bytes. Per epoch they are those of the messages; in the whole case, "
-        f"those carried by the sockets (HTTP/2 framing included, TCP/IP headers not); {repeats_of(cases)}"
+        "those carried by the sockets (HTTP/2 framing included, TCP/IP headers not); {repeats}",
+        repeats=repeats,
     )
+    below = gettext("{title}, in {unit}; medians, {repeats}.", title=title, unit=unit, repeats=repeats)
     return {
-        "plot": Plot(charts.stacked_bars(bars, title, write), f"{title}, in {unit}; medians, {repeats_of(cases)}.")
-        if bars
-        else None,
+        "plot": Plot(charts.stacked_bars(bars, title, write), below) if bars else None,
         "table": Table(caption, columns, page.by_case(body)) if rows else None,
     }
 
@@ -407,7 +475,7 @@ def _bytes(run: Run) -> dict[str, Any]:
 def _both_ways(facts: Mapping[str, Any], write: Write, unit: str) -> str:
     """Write bytes sent + received of a party."""
     total = figures.add_up([facts.get("epoch_sent"), facts.get("epoch_received")])
-    return f"{write(total['median'])}{figures.SPACE}{unit}" if total else figures.NOT_MEASURED
+    return f"{write(total['median'])}{figures.SPACE}{unit}" if total else gettext(figures.NOT_MEASURED)
 
 
 def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
@@ -434,14 +502,17 @@ def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
         for party, facts in _parties(case, "resources").items()
     ]
     columns = (
-        "Party",
-        "CPU, mean over the epochs (% of one core)",
-        "CPU time, all epochs (s)",
-        "Peak memory, resident (MB)",
-        "Peak memory, unshared (MB)",
+        gettext("Party"),
+        gettext("CPU, mean over the epochs ({unit} of one core)", unit="%"),
+        gettext("CPU time, all epochs (s)"),
+        gettext("Peak memory, resident (MB)"),
+        gettext("Peak memory, unshared (MB)"),
     )
-    spoken = f"median and (below) lowest{figures.TO}highest, {repeats_of(cases)}"
-    caption = f"CPU (without the set-up) and memory of every party's processes; {spoken}"
+    caption = gettext(
+        "CPU (without the set-up) and memory of every party's processes; "
+        "median and (below) lowest\N{EN DASH}highest, {repeats}",
+        repeats=repeats_of(cases),
+    )
     return {
         "table": Table(caption, columns, page.by_case(rows)) if rows else None,
         "plots": _resource_plots(run, samples),
@@ -460,8 +531,8 @@ def _resource_plots(run: Run, samples: pd.DataFrame) -> list[Plot]:
         repeat = mine["repeat"].min()
         mine = mine[mine["repeat"] == repeat]
         for column, factor, name, keep in (
-            ("cpu_percent", 1.0, "CPU (% of one core)", fmean),
-            ("rss", 1e-6, "Resident memory (MB)", max),
+            ("cpu_percent", 1.0, gettext("CPU ({unit} of one core)", unit="%"), fmean),
+            ("rss", 1e-6, gettext("Resident memory (MB)"), max),
         ):
             lines = []
             for party, rows in mine.groupby("party", sort=False):
@@ -469,9 +540,10 @@ def _resource_plots(run: Run, samples: pd.DataFrame) -> list[Plot]:
                 x = charts.thin(list(known["t"]), points, min)
                 y = charts.thin(list(known[column] * factor), points, keep)
                 lines.append(charts.Line(str(party), x, y))
-            drawing = charts.line_plot(lines, f"{label_of(case)}: {name} over time", "Seconds since the start", name)
+            title = gettext("{case}: {quantity} over time", case=label_of(case), quantity=name)
+            drawing = charts.line_plot(lines, title, gettext("Seconds since the start"), name)
             if drawing:
-                caption = f"{label_of(case)}: {name} over time, one repeat (n = 1, repeat {repeat:.0f})."
+                caption = gettext("{title}, one repeat (n = 1, repeat {repeat}).", title=title, repeat=f"{repeat:.0f}")
                 plots.append(Plot(drawing, caption))
     return plots
 
@@ -483,7 +555,7 @@ def _convergence(run: Run) -> dict[str, Any] | None:
         step = dig(case, "training", "local_epochs") or 1
         points = [(i * step, loss) for i, loss in enumerate(case.get("loss") or []) if loss is not None]
         if points:
-            last = f"last {figures.number(points[-1][1], 4)}"
+            last = gettext("last {loss}", loss=figures.number(points[-1][1], 4))
             lines.append(charts.Line(label_of(case), [x for x, _ in points], [y for _, y in points], last))
     if not lines:
         return None
@@ -491,14 +563,19 @@ def _convergence(run: Run) -> dict[str, Any] | None:
     shown = sorted({*charts.thin(passes, LOSS_ROWS, min), passes[-1]})
     columns = [dict(zip(line.x, line.y, strict=True)) for line in lines]
     rows = [[Cell(figures.count(x)), *(_loss_cell(column.get(x)) for column in columns)] for x in shown]
-    title = "Training loss against passes over the data"
-    thinned = f" (every {-(-len(passes) // LOSS_ROWS)} passes)" if len(passes) > LOSS_ROWS else ""
+    title = gettext("Training loss against passes over the data")
+    x_label, y_label = gettext("Passes over the data done"), gettext("Training loss")
+    over_table = (
+        gettext("{title} (every {n} passes); first repeat (n = 1)", title=title, n=-(-len(passes) // LOSS_ROWS))
+        if len(passes) > LOSS_ROWS
+        else gettext("{title}; first repeat (n = 1)", title=title)
+    )
     return {
         "plot": Plot(
-            charts.line_plot(lines, title, "Passes over the data done", "Training loss", from_zero=False),
-            f"{title}, with the weights that the epoch began with; first repeat (n = 1).",
+            charts.line_plot(lines, title, x_label, y_label, from_zero=False),
+            gettext("{title}, with the weights that the epoch began with; first repeat (n = 1).", title=title),
         ),
-        "table": Table(f"{title}{thinned}; first repeat (n = 1)", ("Passes", *(line.name for line in lines)), rows),
+        "table": Table(over_table, (gettext("Passes"), *(line.name for line in lines)), rows),
     }
 
 
@@ -512,35 +589,42 @@ def _loss_cell(loss: float | None) -> Cell:
 def _dataset(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the data: where it comes from, what each preparation step left, how it was split."""
     steps = facts.get("funnel") or []
-    title = "Rows left after each preparation step"
+    title = gettext("Rows left after each preparation step")
     bars = [
         (
-            str(step.get("step")),
+            recorded.say(step.get("step")),
             step["rows"],
-            f"{figures.count(step['rows'])} rows, {page.count(step.get('columns')).text} columns",
+            gettext(
+                "{rows} rows, {columns} columns",
+                rows=figures.count(step["rows"]),
+                columns=page.count(step.get("columns")).text,
+            ),
         )
         for step in steps
         if step.get("rows") is not None
     ]
     body = [
         [
-            page.text(step.get("step")),
+            page.text(step.get("step") and recorded.say(step["step"])),
             page.count(step.get("rows")),
             page.count(step.get("columns")),
-            Cell(str(step.get("note") or "")),
+            Cell(recorded.say(step.get("note") or "")),
         ]
         for step in steps
     ]
-    names = [str(name) for name in facts.get("class_names") or ("class 0", "class 1")]
+    names = [str(name) for name in facts.get("class_names") or (gettext("class 0"), gettext("class 1"))]
     shape = [page.count(facts.get(key)).text for key in ("rows", "features")]
     classes = _classes(facts.get("class_counts"), names)
+    columns = (gettext("Step"), gettext("Rows"), gettext("Columns"), gettext("Note"))
     return {
-        "title": facts.get("title") or facts.get("name"),
-        "source": facts.get("source"),
+        "title": recorded.say(facts.get("title") or facts.get("name") or ""),
+        "source": recorded.say(facts.get("source") or ""),
         "synthetic": bool(facts.get("synthetic")),
-        "shape": f"{shape[0]} rows of {shape[1]} features; {classes}",
-        "funnel": Plot(charts.bar_list(bars, title), f"{title} (n = 1 file).") if bars else None,
-        "funnel_table": Table(title, ("Step", "Rows", "Columns", "Note"), body, ["Note"]) if steps else None,
+        "shape": gettext(
+            "{rows} rows of {features} features; {classes}", rows=shape[0], features=shape[1], classes=classes
+        ),
+        "funnel": Plot(charts.bar_list(bars, title), gettext("{title} (n = 1 file).", title=title)) if bars else None,
+        "funnel_table": Table(title, columns, body, columns[-1:]) if steps else None,
         "splits": [_split(name, split, names) for name, split in (facts.get("splits") or {}).items() if split],
     }
 
@@ -548,10 +632,14 @@ def _dataset(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _classes(counts: Any, names: Sequence[str]) -> str:
     """Write class counts with their shares."""
     if not counts:
-        return figures.NOT_MEASURED
+        return gettext(figures.NOT_MEASURED)
     total = sum(counts)
-    shares = [f"{n:,} {name} ({figures.percent(n / total)})" for n, name in zip(counts, names, strict=False) if total]
-    return ", ".join(shares) or "no rows"
+    shares = [
+        gettext("{n} {class_name} ({share})", n=figures.count(n), class_name=name, share=figures.percent(n / total))
+        for n, name in zip(counts, names, strict=False)
+        if total
+    ]
+    return listed(shares) or gettext("no rows")
 
 
 def _split(name: str, split: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -560,24 +648,35 @@ def _split(name: str, split: Mapping[str, Any], names: Sequence[str]) -> dict[st
     for party in split.get("parties") or []:
         label = f"{party['party']}/{party['role']}"
         cells = [Cell(label)]
-        for state, suffix in (("before", "_before_balance"), ("after", "")):
+        for state, suffix in ((gettext("{what}, before"), "_before_balance"), (gettext("{what}, after"), "")):
             counts = party.get(f"class_counts{suffix}") or [None, None]
             for n in (party.get(f"rows{suffix}"), *counts):
                 cells.append(page.count(n))
             segments = [charts.Segment(f"class{i}", names[i], n) for i, n in enumerate(counts) if n is not None]
-            bars.append(charts.Bar(f"{label}, {state}", segments, page.count(party.get(f"rows{suffix}")).text))
+            bars.append(charts.Bar(state.format(what=label), segments, page.count(party.get(f"rows{suffix}")).text))
         rows.append(cells)
-    title = "Training rows of each party by class, before and after balancing"
-    drawn = "repeat 1; every repeat draws its own split"
-    parts = ("Rows", *names)
-    columns = ("Party", *(f"{part} {state}" for state in ("before", "after") for part in parts))
+    title = gettext("Training rows of each party by class, before and after balancing")
+    caption = gettext("{title}; repeat 1; every repeat draws its own split", title=title)
+    parts = (gettext("Rows"), *names)
+    columns = (
+        gettext("Party"),
+        *(gettext("{what} before", what=part) for part in parts),
+        *(gettext("{what} after", what=part) for part in parts),
+    )
     train, test = (page.count(split.get(key)).text for key in ("train_rows", "test_rows"))
     return {
         "name": name,
-        "text": f"In repeat 1: {train} rows for training before balancing, {test} rows for the common test "
-        f"({_classes(split.get('test_class_counts'), names)}), which is never balanced.",
-        "plot": Plot(charts.stacked_bars(bars, title, figures.count), f"{title}; {drawn}.") if bars else None,
-        "table": Table(f"{title}; {drawn}", columns, rows) if rows else None,
+        "text": gettext(
+            "In repeat 1: {train} rows for training before balancing, {test} rows for the common test "
+            "({classes}), which is never balanced.",
+            train=train,
+            test=test,
+            classes=_classes(split.get("test_class_counts"), names),
+        ),
+        "plot": Plot(charts.stacked_bars(bars, title, figures.count), gettext("{sentence}.", sentence=caption))
+        if bars
+        else None,
+        "table": Table(caption, columns, rows) if rows else None,
     }
 
 
@@ -586,50 +685,52 @@ def _unfinished(run: Run) -> Table | None:
     rows = [
         [
             Cell(str(case.get("title") or case["id"])),
-            page.text(case.get("status")),
-            Cell(f"{len(case.get('repeats_done') or [])} of {case.get('repeats')}"),
-            Cell(str(case.get("error") or "no reason recorded" if case.get("status") != "pending" else "not run yet")),
+            page.text(case.get("status") and recorded.say(case["status"])),
+            Cell(gettext("{n} of {all}", n=len(case.get("repeats_done") or []), all=case.get("repeats"))),
+            Cell(_why(case)),
         ]
         for case in run["cases"]
         if not figures.finished(case)
     ]
-    return (
-        Table(
-            "Cases that failed, were skipped or are pending",
-            ("Case", "Status", "Repeats done", "Why"),
-            rows,
-            ["Status", "Why"],
-        )
-        if rows
-        else None
-    )
+    columns = (gettext("Case"), gettext("Status"), gettext("Repeats done"), gettext("Why"))
+    caption = gettext("Cases that failed, were skipped or are pending")
+    return Table(caption, columns, rows, columns[1::2]) if rows else None
+
+
+def _why(case: Case) -> str:
+    """Say why a case has no result; errors are shown as they were recorded."""
+    if case.get("status") == "pending":
+        return gettext("not run yet")
+    return str(case.get("error") or gettext("no reason recorded"))
 
 
 def _environment(run: Run) -> Table:
     """List what the run was measured on."""
     facts = run["environment"] or {}
-    cores = [facts.get(f"cores_{kind}") for kind in ("logical", "physical")]
+    logical, physical = (page.text(facts.get(f"cores_{kind}")).text for kind in ("logical", "physical"))
     memory = facts.get("memory_bytes")
     packages = facts.get("packages") or {}
     return _facts(
-        "Environment",
+        gettext("Environment"),
         {
             "CPU": facts.get("cpu"),
-            "Cores, logical and physical": " and ".join(figures.NOT_MEASURED if n is None else str(n) for n in cores),
-            "Memory": None if memory is None else f"{memory / 1e9:.1f} GB",
-            "Operating system": facts.get("os"),
-            "Kernel": facts.get("kernel"),
-            "Virtualisation": _yes_or_no(facts.get("virtualised")),
-            "CPU governor": facts.get("cpu_governor"),
+            gettext("Cores, logical and physical"): gettext(
+                "{logical} and {physical}", logical=logical, physical=physical
+            ),
+            gettext("Memory"): None if memory is None else f"{memory / 1e9:.1f} GB",
+            gettext("Operating system"): facts.get("os"),
+            gettext("Kernel"): facts.get("kernel"),
+            gettext("Virtualisation"): _yes_or_no(facts.get("virtualised")),
+            gettext("CPU governor"): facts.get("cpu_governor"),
             "Python": facts.get("python"),
-            "Threads per process": facts.get("threads_per_process"),
-            "Packages": ", ".join(f"{name} {version}" for name, version in packages.items()) or None,
+            gettext("Threads per process"): facts.get("threads_per_process"),
+            gettext("Packages"): listed(f"{name} {version}" for name, version in packages.items()) or None,
         },
     )
 
 
 def _yes_or_no(value: object) -> object:
-    return ("yes" if value else "no") if isinstance(value, bool) else value
+    return (gettext("yes") if value else gettext("no")) if isinstance(value, bool) else value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -640,11 +741,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: python -m bench.report results/20261123-140501-quick",
     )
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder")
-    runs = parser.parse_args(arguments).runs
+    parser.add_argument(
+        "--lang",
+        choices=list(language.LANGUAGES),
+        default=language.DEFAULT,
+        help="the report's language: zh (Chinese) writes report.zh.html instead of report.html",
+    )
+    options = parser.parse_args(arguments)
 
     def work() -> None:
-        for run in runs:
-            print(render(run))
+        for run in options.runs:
+            print(render(run, options.lang))
 
     return command.exit_status(work)
 

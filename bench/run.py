@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import data, engines, suite
+from bench import data, engines, language, suite
 from bench.engines.federated.privacy import MODES
 from bench.errors import UserError
 from bench.execute import resume, start
@@ -43,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             _print_choices()
             return 0
         if options.resume:
-            return resume(Path(options.resume))
-        return start(suite.check(_plan(options)), Path(options.out), ["python", "-m", "bench.run", *sys.argv[1:]])
+            return resume(Path(options.resume), options.lang)
+        command = ["python", "-m", "bench.run", *sys.argv[1:]]
+        return start(suite.check(_plan(options)), Path(options.out), command, options.lang)
     except UserError as error:
         if options.debug:
             traceback.print_exc()
@@ -82,7 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--split", metavar="SPLIT", help="how rows are spread, for example 25/25/50 or label:3:0.5 (docs/data.md)")
     add("--repeats", type=int, metavar="N", help="how often each case runs, each time on a fresh split")
     add("--out", default="results", metavar="DIR", help="where result folders go; default: results")
-    add("--resume", metavar="RUN", help="finish an interrupted or failed run; other options do not apply")
+    add(
+        "--lang",
+        choices=list(language.LANGUAGES),
+        default=language.DEFAULT,
+        help="write the report in this language too; zh: report.zh.html",
+    )
+    add("--resume", metavar="RUN", help="finish an interrupted or failed run; other options but --lang do not apply")
     add("--list", action="store_true", help="show engines, privacy modes, datasets and suites")
     add("--debug", action="store_true", help="show where an error arose")
     return parser

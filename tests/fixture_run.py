@@ -174,12 +174,12 @@ def _federated_seconds(factor: float = 1.0) -> dict[str, dict[str, float]]:
 def _dataset(synthetic: bool) -> dict[str, Any]:
     funnel = [
         ("raw file", 82231, 74, ""),
-        ("columns with at least 2/3 of the values", 82231, 46, "28 columns dropped"),
-        ("columns with more than one value", 82231, 44, "policy_code, application_type dropped"),
-        ("Fully Paid or Charged Off", 79351, 44, ""),
-        ("the 17 features", 79351, 18, ""),
-        ("complete rows", 76435, 18, "emp_length is missing most often"),
-        ("one-hot categories", 76435, 38, ""),
+        ("drop columns with fewer than 2/3 of their values", 82231, 46, ""),
+        ("drop single-valued columns", 82231, 44, "policy_code, application_type"),
+        ("keep Fully Paid and Charged Off", 79351, 44, ""),
+        ("keep the 17 features", 79351, 18, "beside the label loan_status"),
+        ("drop incomplete rows", 76435, 18, ""),
+        ("one-hot encode 3 categories", 76435, 38, "fixed lists of 6, 3 and 14 categories"),
     ]
     parties = []
     for facts in PARTIES[:3]:
@@ -197,8 +197,8 @@ def _dataset(synthetic: bool) -> dict[str, Any]:
         )
     return {
         "name": "lending_club",
-        "title": "Lending Club loans",
-        "source": "generated, seed 0" if synthetic else "loan.csv.gz",
+        "title": "82,231 synthetic loans" if synthetic else "Lending Club loans from loan.csv.gz",
+        "source": "82,231 synthetic loans" if synthetic else "loan.csv.gz",
         "synthetic": synthetic,
         "digest": "1f" * 32,
         "rows": 76435,
@@ -225,12 +225,14 @@ def _cases(writer: Writer) -> list[dict[str, Any]]:
     writer.score(central, "centralised")
     bound = _case("centralised-lbfgs", "Centralised, scikit-learn", "centralised", n)
     bound["training"] = {**dict.fromkeys(bound["training"]), "alpha": 1e-5, "solver": "lbfgs"}
-    bound |= {"epochs": None, "epochs_run": [None] * n, "notes": ["repeat 1: 7 iterations of lbfgs"]}
+    bound |= {"epochs": None, "epochs_run": [None] * n, "notes": ["repeat 1: scikit-learn's solver took 7 iterations"]}
     bound["time"] = {"training_seconds": summary([0.21] * n), "by_party": {}}
     nothing = {"cpu_percent": None, "cpu_seconds": None, "rss_peak_bytes": summary([3e8] * n), "uss_peak_bytes": None}
     bound["resources"] = {"by_party": {"all/centralised": nothing}}
     writer.score(bound, "centralised", 0.0003)
-    local = _case("local", "Each party alone", "local", n, notes=["party 9998 holds few rows of class Charged Off"])
+    local = _case(
+        "local", "Each party alone", "local", n, notes=["repeat 1: party 9998 holds one class only (Charged Off)"]
+    )
     alone = {p: {"compute": 0.009 * share, "unattributed": 1e-4} for p, share in SHARES.items()}
     writer.train(local, alone, None)
     for party in ("9999", "9998", "10000"):
@@ -347,7 +349,7 @@ def write_run(
             "load_after": [1.6, 0.6, 0.2],
             "cpu_governor": None,
             "virtualised": "kvm",
-            "warnings": ["the CPU governor cannot be read: frequency may change while measuring"],
+            "warnings": ["the CPU governor is 'powersave': clock rates change during the run"],
         },
         "measuring": {"sampler_hertz": 5, "sampler_cpu_percent": 0.6},
         "datasets": {"loans": _dataset(synthetic)},

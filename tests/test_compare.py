@@ -407,8 +407,8 @@ def test_several_runs_stand_side_by_side(folders: dict[str, Path], tmp_path: Pat
     assert [alone[5][0], alone[7][0]] == [figures.NOT_MEASURED, "cannot tell (not measured in C)"]
     assert "CPU: A Example CPU @ 2.50GHz, C not recorded" in page.text
     assert "failed (party 9998/host was <lost>) in C" in page.text
-    assert "A: Data, not synthetic: Lending Club loans." in page.text
-    assert "C: Synthetic data: Lending Club loans" in page.text
+    assert "A: Data, not synthetic: Lending Club loans from loan.csv.gz." in page.text
+    assert "C: Synthetic data: 82,231 synthetic loans" in page.text
     printed = compare.as_text([results.load(folders[name]) for name in ("base", "slower", "gaps")])
     assert printed.index("B against A") < printed.index("B is") < printed.index("C against A") < printed.index("C is")
 

@@ -188,7 +188,7 @@ def test_a_solver_without_epochs_has_none(page: Page) -> None:
         assert page.column("Every finished case", heading)[title] == ("none", None)
     assert page.column("Whole cases", "Epochs run")[title][0] == "no epochs"
     assert page.column("Whole cases", "Of them warm-up")[title][0] == "none"
-    assert f"{title}: repeat 1: 7 iterations of lbfgs" in page.text
+    assert f"{title}: repeat 1: scikit-learn's solver took 7 iterations" in page.text
 
 
 def test_the_rest_of_the_answer(page: Page) -> None:
@@ -300,7 +300,7 @@ def test_the_first_line_says_whether_data_is_synthetic(page: Page, tmp_path: Pat
     def first(text: str) -> str:
         return next(line for line in text.splitlines() if line.strip() and "20261123" not in line)
 
-    assert first(page.text) == "Data, not synthetic: Lending Club loans."
+    assert first(page.text) == "Data, not synthetic: Lending Club loans from loan.csv.gz."
     assert first(page_of(write_run(tmp_path / "run", synthetic=True)).text).startswith("Synthetic data: ")
 
 
@@ -310,7 +310,7 @@ def test_unfinished_cases_say_why(page: Page) -> None:
     assert column["FATE 2.2, one machine"][0] == "FATE is not installed; make fate installs it"
     assert column["Federated, DP"][0] == "not run yet"
     assert "2 of 8 cases failed or did not finish" in page.text
-    assert "Each party alone: party 9998 holds few rows" in page.text
+    assert "Each party alone: repeat 1: party 9998 holds one class only" in page.text
     assert "python -m bench.run --data 'my loans/loan.csv.gz'" in page.text
 
 
