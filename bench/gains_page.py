@@ -95,7 +95,7 @@ def sentence(found: Sequence[Gain]) -> str | None:
         all=len(called),
         gain=figures.difference(best.relation["specificity"].estimate or 0.0),
         rows=figures.count(best.rows),
-        split=best.local["split"],
+        split=recorded.say(best.local["split"]),
     )
     equal = [gettext("{n} showed no difference beyond the spread", n=rest)] if rest else []
     return gettext("{sentence}.", sentence=sequence([some, *equal, *lower]))
@@ -122,7 +122,7 @@ def section(found: Sequence[Gain]) -> dict[str, Any] | None:
     body: list[list[Cell]] = []
     for place, gain in enumerate(found):
         if place == 0 or gain.local is not found[place - 1].local:
-            body.append([Cell(gettext("Split {split}", split=gain.local["split"]))])
+            body.append([Cell(gettext("Split {split}", split=recorded.say(gain.local["split"])))])
         cells = [Cell(f"{gain.party}/{gain.role}"), page.count(gain.rows)]
         for metric in _METRICS:
             cells += [page.figure(side[metric], figures.score) for side in (gain.alone, gain.shared)]

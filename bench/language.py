@@ -19,7 +19,7 @@ from bench.errors import UserError
 LANGUAGES = {"en": "en-GB", "zh": "zh-CN"}
 DEFAULT = "en"
 
-_LOCALE = Path(__file__).resolve().parent / "locale"
+LOCALE = Path(__file__).resolve().parent / "locale"
 _ENGLISH = standard.NullTranslations()
 _messages: ContextVar[standard.NullTranslations] = ContextVar("messages", default=_ENGLISH)
 
@@ -31,7 +31,7 @@ def spoken(language: str) -> Iterator[None]:
     Raises UserError where there is no catalogue for it.
     """
     try:
-        found = standard.translation("report", _LOCALE, [language], fallback=language == DEFAULT)
+        found = standard.translation("report", LOCALE, [language], fallback=language == DEFAULT)
     except FileNotFoundError as error:
         choices = ", ".join(LANGUAGES)
         raise UserError(f"language {language}: there is no catalogue of its messages; choose of {choices}") from error

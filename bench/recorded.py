@@ -57,6 +57,9 @@ LINES = (
     gettext_noop("HomoLR: prediction and output"),
     gettext_noop("evaluation"),
     gettext_noop("scheduling between tasks"),
+    # Splits and their balancing (bench/suite.py)
+    gettext_noop("{split}, SMOTE in each party"),
+    gettext_noop("{split}, SMOTE before the split"),
     # Data and the steps of its preparation
     gettext_noop("{rows} synthetic loans"),
     gettext_noop("Lending Club loans from {file}"),

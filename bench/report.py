@@ -665,7 +665,7 @@ def _split(name: str, split: Mapping[str, Any], names: Sequence[str]) -> dict[st
     )
     train, test = (page.count(split.get(key)).text for key in ("train_rows", "test_rows"))
     return {
-        "name": name,
+        "name": recorded.say(name),
         "text": gettext(
             "In repeat 1: {train} rows for training before balancing, {test} rows for the common test "
             "({classes}), which is never balanced.",

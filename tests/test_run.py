@@ -218,6 +218,18 @@ def test_several_files_are_one_a_party(inputs: Path, keep_signals: None) -> None
     assert run["cases"][0]["split"] == "given"
 
 
+def test_the_report_comes_in_another_language_too(inputs: Path, capsys: Lines, keep_signals: None) -> None:
+    assert main(["--suite", str(inputs / "small.yml"), "--out", str(inputs / "out"), "--lang", "zh"]) == 0
+    folder = only_run(inputs / "out")
+    pages = [folder / "report.html", folder / "report.zh.html"]
+    assert capsys.readouterr().out.splitlines()[-2:] == [f"report: {page}" for page in pages]
+    before = [page.read_text(encoding="utf-8") for page in pages]
+    assert ['<html lang="zh-CN">' in text for text in before] == [False, True]
+    pages[1].write_text("old")  # as where hosts have brought something since
+    assert main(["--resume", str(folder)]) == 0
+    assert [page.read_text(encoding="utf-8") for page in pages] == before
+
+
 def test_synthetic_loans_need_no_file(inputs: Path, keep_signals: None) -> None:
     loans = {"loans": {"kind": "synthetic", "rows": 3000}}
     balance = {"method": "smote", "where": "party"}
