@@ -324,9 +324,10 @@ def _differing_settings(run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> l
             continue
         for key in keys:
             lines += _differs(f"case {a['id']}, {key}", a.get(key), b.get(key))
-        ours, theirs = a.get("training") or {}, b.get("training") or {}
-        for key in dict.fromkeys((*ours, *theirs)):
-            lines += _differs(f"case {a['id']}, training.{key}", ours.get(key), theirs.get(key))
+        for part in ("training", "privacy_options"):
+            ours, theirs = a.get(part) or {}, b.get(part) or {}
+            for key in dict.fromkeys((*ours, *theirs)):
+                lines += _differs(f"case {a['id']}, {part}.{key}", ours.get(key), theirs.get(key))
     return lines
 
 

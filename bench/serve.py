@@ -91,7 +91,7 @@ def load(folder: Path, case: str, repeat: int | None, name: str | None, token: s
         _check(model)
         service = served(case, path.stem, str(run["run_id"]), model)
         description = describe(case, model, token is not None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is no model that can be served ({error!r}); the run must be repeated") from error
     return application(service, description, token), f"model {model['model']} of case {case}, repeat {model['repeat']},"
 

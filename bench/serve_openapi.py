@@ -105,15 +105,27 @@ def _feature_data(model: Mapping[str, Any]) -> Schema:
     categories = rules.get("categories", {})
     encoded = [f"{column}={value}" for column, values in categories.items() for value in values]
     plain = [name for name in model["features"] if name not in encoded]
-    properties = {name: {"type": ["number", "string"]} for name in [*plain, *encoded]}
+    kinds = rules.get("numbers", {})
+    properties: Schema = {name: _number(kinds.get(name, "number")) for name in plain}
+    properties |= {name: {"type": "number"} for name in encoded}
     properties |= {column: {"type": "string", "enum": values} for column, values in categories.items()}
-    ways = [
-        {"required": [column]} if way == "raw" else {"required": [f"{column}={value}" for value in values]}
+    either = [
+        {"oneOf": [{"required": [column]}, {"required": [f"{column}={value}" for value in values]}]}
         for column, values in categories.items()
-        for way in ("raw", "features")
     ]
-    either = [{"oneOf": ways[start : start + 2]} for start in range(0, len(ways), 2)]
     return {**_object(properties, plain), **({"allOf": either} if either else {})}
+
+
+def _number(rule: str) -> Schema:
+    """Describe a number, or the text that stands for one in the raw file (bench.data.record)."""
+    digits = r"[-+]?[0-9]{1,15}(\.[0-9]{1,15})?"
+    texts = {
+        "number": rf"^{digits}(e[-+]?[0-9]{{1,2}})?$",
+        "percent": rf"^ ?{digits} ?%?$",
+        "months": rf"^ ?{digits}( months)?$",
+        "years": r"^(< 1 year|1 year|[2-9] years|10\+ years)$",
+    }
+    return {"type": ["number", "string"], "pattern": texts[rule]}
 
 
 _TEXT: Schema = {"type": "string"}

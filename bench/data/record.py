@@ -63,19 +63,26 @@ def reader(preprocessing: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], li
     Raises KeyError or TypeError where ``preprocessing`` is not one of a model file.
     """
     features: list[str] = list(preprocessing["features"])
-    categories = {column: list(values) for column, values in preprocessing.get("categories", {}).items()}
-    encoded = {f"{column}={value}" for column, values in categories.items() for value in values}
+    place_of = {name: place for place, name in enumerate(features)}
+    categories = [
+        _Category(column, {value: place_of[f"{column}={value}"] for value in values})
+        for column, values in preprocessing.get("categories", {}).items()
+    ]
+    columns = frozenset(category.column for category in categories)
+    encoded = {name for category in categories for name in category.features}
     kinds = preprocessing.get("numbers", {})
-    rules = {name: RULES[kinds.get(name, "number")] for name in features if name not in encoded}
+    plain = [(place, name, RULES[kinds.get(name, "number")]) for name, place in place_of.items() if name not in encoded]
 
-    def numbers(record: Mapping[str, Any]) -> dict[str, float]:
-        """Read the features of the record one by one."""
-        row = {}
-        for name in [*rules, *(name for name in encoded if name in record)]:
-            value = record.get(name)
-            if type(value) is not float or not math.isfinite(value):
-                value = _value(name, value, rules.get(name, number))
-            row[name] = value
+    def read_each(record: Mapping[str, Any]) -> list[float]:
+        row = [0.0] * len(features)
+        for place, name, rule in plain:
+            row[place] = _value(name, record.get(name), rule)
+        for category in categories:
+            if category.column in record:
+                row[category.place(record)] = 1.0
+            else:
+                for name, place in category.features.items():
+                    row[place] = _value(name, record.get(name), number)
         return row
 
     def read(record: Mapping[str, Any]) -> list[float]:
@@ -85,17 +92,16 @@ def reader(preprocessing: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], li
             pass
         else:
             # The usual case, without a look at each: only numbers, and none that is infinite or NaN.
-            if set(map(type, row)) <= _PLAIN and record.keys().isdisjoint(categories):
+            if set(map(type, row)) <= _PLAIN and record.keys().isdisjoint(columns):
                 with suppress(OverflowError):  # integers beyond any float
                     if math.isfinite(sum(row)):
                         return row
-        _complain_of_absent(record, list(rules), categories)
-        found = numbers(record)
-        for column, values in categories.items():
-            if column in record:
-                chosen = _category(column, record[column], values)
-                found.update({f"{column}={value}": float(value == chosen) for value in values})
-        return [found[name] for name in features]
+        try:
+            return read_each(record)
+        except _AbsentError:
+            absent = [name for _, name, _ in plain if _is_absent(record.get(name))]
+            absent += [name for category in categories for name in category.absent(record)]
+            raise RecordError(f"missing: {', '.join(absent)}") from None
 
     return read
 
@@ -103,49 +109,50 @@ def reader(preprocessing: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], li
 _PLAIN = frozenset((int, float))
 
 
-def _complain_of_absent(record: Mapping[str, Any], plain: list[str], categories: Mapping[str, list[str]]) -> None:
-    """Refuse a record that lacks fields, naming all of them, or that gives a category both ways."""
-    absent = [name for name in plain if _is_missing(record.get(name))]
-    for column, values in categories.items():
-        names = [f"{column}={value}" for value in values]
-        given = [name for name in names if name in record]
-        if column in record and given:
-            raise RecordError(f"{column} is given twice, as {column} and as {given[0]}")
-        if column in record:
-            absent += [column] * _is_missing(record[column])
-        elif given:
-            absent += [name for name in names if _is_missing(record.get(name))]
-        else:
-            absent.append(column)
-    if absent:
-        raise RecordError(f"missing: {', '.join(absent)}")
+class _AbsentError(Exception):
+    """A field is missing; which ones is found out only then."""
 
 
-def _is_missing(value: Any) -> bool:
+class _Category:
+    """A raw column of categories, and the features, one a category, that it becomes."""
+
+    def __init__(self, column: str, places: dict[str, int]) -> None:
+        self.column, self._places = column, places
+        self.features = {f"{column}={value}": place for value, place in places.items()}
+
+    def place(self, record: Mapping[str, Any]) -> int:
+        """Return the place of the feature that is 1 for the record's category."""
+        value = record[self.column]
+        if not self.features.keys().isdisjoint(record):
+            raise RecordError(f"{self.column} is given twice, as itself and as features")
+        if _is_absent(value):
+            raise _AbsentError
+        place = self._places.get(value.strip(SPACES)) if isinstance(value, str) else None
+        if place is None:
+            raise RecordError(f"{self.column}: {_shown(value)} is not one of {', '.join(self._places)}")
+        return place
+
+    def absent(self, record: Mapping[str, Any]) -> list[str]:
+        """Return what the record lacks of this category: the column, or some of its features."""
+        absent = [name for name in self.features if _is_absent(record.get(name))]
+        return absent if len(absent) < len(self.features) else [self.column] * _is_absent(record.get(self.column))
+
+
+def _is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in MISSING)
 
 
 def _value(name: str, value: Any, rule: Rule) -> float:
     """Return a number as a finite float."""
+    if _is_absent(value):
+        raise _AbsentError
     try:
-        if isinstance(value, str):
-            result = rule(value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            result = float(value)
-        else:
-            raise ValueError
+        result = rule(value) if isinstance(value, str) else float(value) if type(value) in _PLAIN else math.nan
     except (ValueError, OverflowError):
         result = math.nan
     if not math.isfinite(result):
         raise RecordError(f"{name}: {_shown(value)} is not a finite number")
     return result
-
-
-def _category(column: str, value: Any, known: list[str]) -> str:
-    text = value.strip(SPACES) if isinstance(value, str) else None
-    if text not in known:
-        raise RecordError(f"{column}: {_shown(value)} is not one of {', '.join(known)}")
-    return text
 
 
 def _shown(value: Any) -> str:
