@@ -28,13 +28,14 @@ _messages: ContextVar[standard.NullTranslations] = ContextVar("messages", defaul
 def spoken(language: str) -> Iterator[None]:
     """Have all messages within a ``with`` block come in ``language``, a key of LANGUAGES.
 
-    Raises UserError where there is no catalogue for it.
+    Raises UserError where its catalogue is missing.
     """
     try:
         found = standard.translation("report", LOCALE, [language], fallback=language == DEFAULT)
     except FileNotFoundError as error:
-        choices = ", ".join(LANGUAGES)
-        raise UserError(f"language {language}: there is no catalogue of its messages; choose of {choices}") from error
+        raise UserError(
+            f"language {language}: its messages are not in {LOCALE}; run from a complete checkout of the kit"
+        ) from error
     token = _messages.set(found)
     try:
         yield

@@ -1,8 +1,8 @@
 """Words and lines of English that are no part of a page: what run.json holds, and the verdicts of a comparison.
 
 Runs are recorded in English. To say in another language what was recorded, a line is matched with the templates below;
-one that matches none, such as an error of some library, is shown as it is. Lines of older versions stay in the list, as
-their runs do.
+one that matches none, such as an error of some library, is shown as it is. A line that the kit no longer records stays
+in the list, for the runs that hold it.
 """
 
 from __future__ import annotations
