@@ -407,7 +407,7 @@ def in_words(summary: Any, write: Write, unit: str = "") -> str:
         return gettext(figures.NOT_MEASURED)
     value, spread = f"{write(found['median'])}{unit}", spread_of(found, write)
     if found["n"] == 1:
-        return f"{value} {spread}"
+        return gettext("{value} {spread}", value=value, spread=spread)
     if found["low"] == found["high"]:
         return gettext("{value} ({spread})", value=value, spread=spread)
     return gettext("{value} ({spread}, {n})", value=value, spread=f"{spread}{unit}", n=f"n{_EQUALS}{found['n']}")
