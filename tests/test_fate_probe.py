@@ -34,8 +34,9 @@ def _environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:
-    lines = [line for path in sorted(folder.glob("events/*.jsonl")) for line in path.read_text().splitlines()]
-    return [json.loads(line) for line in lines]
+    """All whole lines: one that is being written may be seen in part."""
+    texts = [path.read_text() for path in sorted(folder.glob("events/*.jsonl"))]
+    return [json.loads(line) for text in texts for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 # --- a training ------------------------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
         try:
             while process.poll() is None:
                 assert time.monotonic() < deadline, (folder / "log.txt").read_text()[-3000:]
-                events = _events(folder)  # every line is whole, or this fails
+                events = _events(folder)
                 if not any(event["e"] == "trained" for event in events):
                     followed |= {event["epoch"] for event in events if event["e"] == "epoch"}
                 time.sleep(0.05)

@@ -47,7 +47,7 @@ def emit(kind: str, **more: Any) -> None:
 
 
 def flush() -> None:
-    """Write the events kept so far. What a reader sees are whole lines: they go out in one write."""
+    """Write the events kept so far. A reader that comes in between may see a part of the last line."""
     if not _events:
         return
     lines = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in _events)
