@@ -81,9 +81,14 @@ def baseline(case: Case, cases: Sequence[Case]) -> Case | None:
         if other.get("engine") == "centralised"
         and figures.finished(other)
         and dig(other, "training", "solver") != "lbfgs"
-        and all(other.get(key) == case.get(key) for key in ("dataset", "split", "balance"))
+        and on_same_rows(case, other)
     ]
     return max(candidates, key=same_settings, default=None)
+
+
+def on_same_rows(one: Case, other: Case) -> bool:
+    """Say whether two cases of a run trained on the same rows: the same dataset, split and balancing."""
+    return all(one.get(key) == other.get(key) for key in ("dataset", "split", "balance"))
 
 
 def answer(run: Run, scores: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from bench import charts, compare, figures, page, recorded
 from bench.compare import Relation
 from bench.figures import dig
-from bench.findings import Case, Run, repeats_of
+from bench.findings import Case, Run, on_same_rows, repeats_of
 from bench.language import gettext, gettext_noop, sequence
 from bench.page import Cell, Plot, Table
 
@@ -63,9 +63,7 @@ def _together(run: Run, local: Case) -> Case | None:
     cases = [
         case
         for case in run["cases"]
-        if case.get("engine") == "federated"
-        and figures.finished(case)
-        and all(case.get(key) == local.get(key) for key in ("dataset", "split", "balance"))
+        if case.get("engine") == "federated" and figures.finished(case) and on_same_rows(case, local)
     ]
     return next((case for case in cases if case.get("privacy") == "plain"), cases[0] if cases else None)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from bench import cost, figures, findings, page, recorded
 from bench.engines.federated.privacy import paillier_host
 from bench.figures import dig
-from bench.findings import Case, Run, label_of, repeats_of
+from bench.findings import Case, Run, label_of, on_same_rows, repeats_of
 from bench.language import gettext, gettext_noop, listed, sequence
 from bench.page import Cell, Table
 
@@ -77,7 +77,7 @@ def plain(case: Case, cases: Sequence[Case]) -> Case | None:
         if other.get("engine") == "federated"
         and other.get("privacy") == "plain"
         and figures.finished(other)
-        and all(other.get(key) == case.get(key) for key in ("dataset", "split", "balance"))
+        and on_same_rows(case, other)
     ]
     return max(candidates, key=in_common, default=None)
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any, TypeVar
 
-from bench.engines.federated.privacy import Exchange, Setup
+from bench.engines.federated.privacy import Setup
+from bench.engines.training import Exchange
 from bench.measure.trace import Recorder
 
 ROLES = {"9999": "guest", "9998": "host", "10000": "host"}

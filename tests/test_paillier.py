@@ -18,9 +18,10 @@ from bench.data import split
 from bench.data.prepare import Balance, prepare
 from bench.engines import ENGINES, Job, Outcome
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Exchange, Setup, Shape, WrongBodyError, complete, paillier
+from bench.engines.federated.privacy import Setup, Shape, WrongBodyError, complete, paillier
 from bench.engines.federated.privacy.packing import Packing, PackingError, plan
 from bench.engines.federated.wire_pb2 import PaillierKeys, PaillierSum
+from bench.engines.training import Exchange
 from bench.errors import CaseError, UserError
 from bench.model.logistic import Training
 

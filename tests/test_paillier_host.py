@@ -12,8 +12,9 @@ from privacy_helpers import ROLES, Meeting, setup_of
 from bench.data import split
 from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines import ENGINES, Job, Outcome
-from bench.engines.federated.privacy import Exchange, Setup, Shape, WrongBodyError, complete, paillier, paillier_host
+from bench.engines.federated.privacy import Setup, Shape, WrongBodyError, complete, paillier, paillier_host
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
+from bench.engines.training import Exchange
 from bench.errors import CaseError, UserError
 from bench.model import logistic
 from bench.model.logistic import Training

@@ -8,7 +8,7 @@ import queue
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -18,9 +18,9 @@ import grpc
 import psutil
 
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy import MODES, Exchange, Setup, Talk
+from bench.engines.federated.privacy import MODES, Setup, Talk
 from bench.engines.processes import JOINED, leave, work
-from bench.engines.training import load_shard, train
+from bench.engines.training import Exchange, load_shard, train
 from bench.errors import CaseError
 from bench.measure.trace import Recorder
 from bench.model.logistic import Array, Training
@@ -41,7 +41,7 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
         stream = session(iter(outgoing.get, None))
         try:
             recorder.begin_epoch(0)
-            exchange = mode.party(setup, _talk(config, stream, outgoing, recorder))
+            exchange = mode.party(setup, _talk(config, mode.DIRECT, stream, outgoing, recorder))
             leave(folder / JOINED, {})
             began = perf_counter()
             result = own_training(setup, X, y, Training(**config["training"]), config["seed"], exchange)
@@ -81,10 +81,16 @@ def _address(path: Path) -> str:
 
 
 def _talk(
-    config: dict[str, Any], stream: Iterator[bytes], outgoing: queue.SimpleQueue[bytes | None], recorder: Recorder
+    config: dict[str, Any],
+    direct: Sequence[str],
+    stream: Iterator[bytes],
+    outgoing: queue.SimpleQueue[bytes | None],
+    recorder: Recorder,
 ) -> Talk:
-    """Return the function that sends a message to the arbiter and returns its answer, every phase timed."""
-    direct = MODES[config["privacy"]].load().DIRECT
+    """Return the function that sends a message to the arbiter and returns its answer, every phase timed.
+
+    Steps that are ``direct`` stand outside of the sequence, and do not count on.
+    """
     number = 0
 
     def talk(step: str, kind: str, body: bytes) -> bytes:

@@ -18,12 +18,10 @@ from typing import Any
 from bench.engines.federated.wire import WireError
 from bench.errors import UserError
 from bench.measure.trace import Recorder
-from bench.model.logistic import Array, Training
+from bench.model.logistic import Training
 
 # talk(step, kind, body) sends one message to the arbiter and returns its answer.
 Talk = Callable[[str, str, bytes], bytes]
-# exchange(kind, vector) returns the sum of the vector over all parties; kinds are "sums", "squares" and "round".
-Exchange = Callable[[str, Array], Array]
 # combine(step, kind, bodies) turns what the parties sent, in their order, into the answer to each.
 Combine = Callable[[str, str, dict[str, bytes]], dict[str, bytes]]
 

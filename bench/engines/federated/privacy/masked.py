@@ -28,7 +28,6 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from bench.engines.federated import wire, wire_pb2
 from bench.engines.federated.privacy import (
     Combine,
-    Exchange,
     Setup,
     Shape,
     Talk,
@@ -41,6 +40,7 @@ from bench.engines.federated.privacy import (
 )
 from bench.engines.federated.privacy.fixed_point import Format, Words
 from bench.engines.federated.wire import WireError
+from bench.engines.training import Exchange
 from bench.errors import UserError
 from bench.model.logistic import Array, Training
 

@@ -18,9 +18,10 @@ import gmpy2
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey, generate_paillier_keypair
 
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, sealed, sent_by, timed
+from bench.engines.federated.privacy import Combine, Setup, Shape, Talk, sealed, sent_by, timed
 from bench.engines.federated.privacy.packing import PackingError, plan
 from bench.engines.federated.wire_pb2 import ByParty, PaillierKeys, PaillierSum
+from bench.engines.training import Exchange
 from bench.errors import CaseError, UserError
 from bench.model.logistic import Array, Training
 

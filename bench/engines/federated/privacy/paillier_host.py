@@ -36,7 +36,6 @@ from bench.engines import training as in_plain
 from bench.engines.federated import wire
 from bench.engines.federated.privacy import (
     Combine,
-    Exchange,
     Setup,
     Shape,
     Talk,
@@ -47,6 +46,7 @@ from bench.engines.federated.privacy import (
     timed,
 )
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
+from bench.engines.training import Exchange
 from bench.errors import CaseError, UserError
 from bench.measure.trace import Recorder
 from bench.model import logistic
@@ -65,6 +65,7 @@ _FACTOR_BITS = 32
 # step. Hosts check before each step that what they cannot see has room.
 _MAGNITUDE_BITS = 13
 _GROWTH_BITS = 4
+warnings = paillier.warnings  # the same keys
 _TOO_LARGE = f"weights of {2**_MAGNITUDE_BITS} or more (lower learning_rate)"
 
 
@@ -86,11 +87,6 @@ def check(options: Mapping[str, Any], training: Training, parties: int | None) -
     if batches > most:
         key = f"a key of {options['key_bits']} bits"
         raise UserError(f"privacy_options.re_encrypt_batches: {batches} steps do not fit {key}; {most} do")
-
-
-def warnings(options: Mapping[str, Any]) -> list[str]:
-    """Return a line when the key is too short to protect anything today."""
-    return paillier.warnings(options)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Combine, Exchange, Setup, Shape, Talk, sent_by
+from bench.engines.federated.privacy import Combine, Setup, Shape, Talk, sent_by
+from bench.engines.training import Exchange
 from bench.model.logistic import Array, Training
 
 SETUP: tuple[str, ...] = ()
