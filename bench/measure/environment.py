@@ -119,7 +119,7 @@ def slowed(before: Mapping[str, float | None], after: Mapping[str, float | None]
     return {"stolen_share": share, "quota_periods": gone["quota_periods"], "heat_events": gone["heat_events"]}
 
 
-def _warnings(facts: dict[str, Any], processes: int) -> list[str]:
+def _warnings(facts: dict[str, Any]) -> list[str]:
     warnings = []
     cores = facts["cores_available"]
     load = facts["load_before"]
@@ -127,17 +127,23 @@ def _warnings(facts: dict[str, Any], processes: int) -> list[str]:
         warnings.append(f"the machine was busy before the run (load {load[0]} on {cores} cores): times may be too long")
     if facts["cpu_governor"] not in (None, "performance"):
         warnings.append(f"the CPU governor is {facts['cpu_governor']!r}: clock rates change during the run")
-    if processes > cores:
-        warnings.append(
-            f"{processes} processes (parties and arbiter) share {cores} cores: on machines of their own the parties "
-            "would wait less for each other"
-        )
-    if facts["virtualised"]:
-        warnings.append("the machine is virtual: others on the same hardware can slow it down unseen")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is not None and not battery.power_plugged:
         warnings.append("the machine runs on battery: it may be throttled")
     return warnings
+
+
+def _conditions(facts: dict[str, Any], processes: int) -> list[str]:
+    conditions = []
+    cores = facts["cores_available"]
+    if processes > cores:
+        conditions.append(
+            f"{processes} processes (parties and arbiter) share {cores} cores: on machines of their own the parties "
+            "would wait less for each other"
+        )
+    if facts["virtualised"]:
+        conditions.append("the machine is virtual: others on the same hardware can slow it down unseen")
+    return conditions
 
 
 def cores_available() -> int:
@@ -168,7 +174,7 @@ def describe(processes: int, load: list[float] | None) -> dict[str, Any]:
         "cpu_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "virtualised": "hypervisor" in (_first_line("/proc/cpuinfo", "flags") or "").split(),
     }
-    return {**facts, "warnings": _warnings(facts, processes)}
+    return {**facts, "warnings": _warnings(facts), "conditions": _conditions(facts, processes)}
 
 
 def revision(folder: Path) -> dict[str, Any] | None:
