@@ -11,7 +11,7 @@ squeezes the plot.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -114,18 +114,22 @@ def line_plot(
     x_label: str,
     y_label: str,
     from_zero: bool = True,
+    above: Markup | str = "",
+    x_range: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw lines over a common grid, with a legend.
+    """Draw lines over a common grid, with a legend; ``above`` lies over the grid and is as wide as it is.
+
+    ``x_range`` is what the grid spans; without it, that is what the lines do.
 
     Series without points are left out; without any series the result is empty.
     """
     lines = [line for line in lines if len(line.x)]
     if not lines:
         return Markup("")
-    x_ticks = ticks(min(min(line.x) for line in lines), max(max(line.x) for line in lines), inside=True)
+    x_range = x_range or (min(min(line.x) for line in lines), max(max(line.x) for line in lines))
+    x_ticks = ticks(*x_range, inside=True)
     low = 0.0 if from_zero else min(min(line.y) for line in lines)
     y_ticks = ticks(low, max(max(line.y) for line in lines))
-    x_range = (min(min(line.x) for line in lines), max(max(line.x) for line in lines))
     y_range = (y_ticks[0], y_ticks[-1])
     grid = Markup("").join(
         Markup("<path class='grid' d='M0 {0}H{1}'/>").format(_SIDE - _place(tick, y_range), _SIDE) for tick in y_ticks
@@ -137,9 +141,34 @@ def line_plot(
     marks = _marks(y_ticks, y_range, "y", "bottom") + _marks(x_ticks, x_range, "x", "left")
     keys = Markup("").join(_key(line, index) for index, line in enumerate(lines))
     return Markup(
-        "<ul class='legend'>{}</ul><div class='lines'><p class='axis'>{}</p>"
+        "<ul class='legend'>{}</ul><div class='lines'>{}<p class='axis'>{}</p>"
         "<div class='plot'>{}{}</div><p class='axis x'>{}</p></div>"
-    ).format(keys, y_label, svg, marks, x_label)
+    ).format(keys, above, y_label, svg, marks, x_label)
+
+
+def strip(shares: Sequence[Mapping[str, float]], names: Mapping[str, str], title: str) -> Markup:
+    """Draw a band over equal stretches of time, each filled to the shares of what it was spent on.
+
+    ``names`` maps the keys of the shares, which are CSS classes that colour them, to their names, from the bottom up.
+    """
+    width = _SIDE / len(shares)
+    paths, keys = [], []
+    for kind, name in names.items():
+        if not any(kind in part for part in shares):
+            continue
+        boxes = []
+        for place, part in enumerate(shares):
+            below = sum(part.get(other, 0.0) for other in list(names)[: list(names).index(kind)])
+            x, right = round(place * width), round((place + 1) * width)
+            bottom, top = (100 - round(100 * min(height, 1.0)) for height in (below, below + part.get(kind, 0.0)))
+            if bottom > top:
+                boxes.append(f"M{x} {bottom}V{top}H{right}V{bottom}z")
+        paths.append(Markup("<path class='{}' d='{}'/>").format(kind, "".join(boxes)))
+        keys.append(Markup("<li><i class='{}'></i>{}</li>").format(kind, name))
+    return Markup(
+        "<ul class='legend'>{}</ul><div class='strip'><svg role='img' viewBox='0 0 {} 100' preserveAspectRatio='none'>"
+        "<title>{}</title>{}</svg></div>"
+    ).format(Markup("").join(keys), _SIDE, title, Markup("").join(paths))
 
 
 def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | None = None) -> Markup:

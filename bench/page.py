@@ -56,6 +56,11 @@ def count(value: float | None) -> Cell:
     return Cell(gettext(figures.NOT_MEASURED)) if value is None else Cell(figures.count(value), "", value)
 
 
+def seconds(moment: float | None) -> Cell:
+    """Return a cell with a moment or a duration of one repeat, in seconds."""
+    return Cell(gettext(figures.NOT_MEASURED)) if moment is None else Cell(figures.number(moment), "", moment)
+
+
 def by_case(rows: Iterable[tuple[Case, list[Cell]]]) -> list[list[Cell]]:
     """Put the name of the case over its rows."""
     body: list[list[Cell]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench import compare, figures, findings, page, privacy_page
+from bench import compare, figures, findings, privacy_page
 from bench.figures import dig, measured
 from bench.findings import Case, Run
 from bench.gains_page import Gain, share_of, tally
@@ -28,7 +28,7 @@ TOLERANCE = 0.03
 
 
 class Held(NamedTuple):
-    """A finding of the thesis beside ours: where it stands, what it says or asks, what came out here, and the verdict."""
+    """A finding of the thesis beside ours: where it stands, what it says or asks, what came out here, the answer."""
 
     where: str
     theirs: str
