@@ -281,7 +281,17 @@ def test_the_verdict_says_whether_the_run_can_be_relied_on(tmp_path: Path) -> No
     assert graded(page) == "verdict unfit"
     assert first_screen(page) == {}
     assert "No federated case finished in this run, so there is no answer yet." in page.text
-    assert "party 9998/host was killed" in page.text
+    assert "Federated, FedSGD (failed): party 9998/host was killed." in page.text
+
+    def interrupt(content: dict[str, Any]) -> None:
+        content["finished"] = None
+        for case in content["cases"]:
+            case.update(status="pending", repeats=7)
+
+    page = page_of(change(write_run(tmp_path / "partial", repeats=5), interrupt))
+    assert f"python -m bench.run --resume {tmp_path / 'partial'}\n" in page.text
+    assert graded(page) == "verdict unfit"
+    assert "Federated, FedSGD: 5 of 7 repeats are done; the rest can be run (--resume)." in page.text
 
 
 def test_an_interval_that_says_little_is_a_reservation(copy: Path) -> None:
