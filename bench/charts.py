@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 _SIDE = 1000  # the plot's inner coordinates; the page stretches them to the width there is
 _COLOURS = 6
+_LEAST_DIFFERENCE = 1e-4  # as scores are written: less needs no scale of its own
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Interval:
-    """A ratio with its interval (None: not known; an estimate of None: nothing to draw).
+    """A ratio or a difference with its interval (None: not known; an estimate of None: nothing to draw).
 
     ``kind`` is the CSS class that colours it, ``text`` stands behind it, ``group`` is a heading over its rows.
     """
@@ -177,7 +178,7 @@ def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | No
     The scale spans the estimates and a bit more: an end of an interval that lies further out is drawn as an arrow.
     Without any estimate the result is empty.
     """
-    estimates = [row.estimate for row in rows if row.estimate is not None and 0 < row.estimate < math.inf]
+    estimates = [row.estimate for row in rows if row.estimate is not None and _is_ratio(row.estimate)]
     if not estimates:
         return Markup("")
     low, high = _ratio_range(rows, [*estimates, 1.0, *([] if limit is None else [limit])])
@@ -188,26 +189,59 @@ def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | No
     lines = Markup("<i class='one' style='left:{:.2f}%'></i>").format(place(1.0))
     if limit is not None:
         lines += Markup("<i class='limit' style='left:{:.2f}%'></i>").format(place(limit))
+    drawn = [_whisker(row, low, high, place) if _is_ratio(row.estimate) else Markup("") for row in rows]
+    marks = [(place(tick), _tick_text(tick)) for tick in _ratio_ticks(low, high)]
+    return _on_one_scale(rows, [lines + each for each in drawn], marks, title, x_label)
+
+
+def _is_ratio(estimate: float | None) -> bool:
+    return estimate is not None and 0 < estimate < math.inf
+
+
+def differences(rows: Sequence[Interval], title: str, x_label: str) -> Markup:
+    """Draw differences and their intervals on one scale, with a line at 0; without any estimate the result is empty."""
+    ends = [end for row in rows for end in (row.estimate, row.low, row.high) if end is not None]
+    if not ends:
+        return Markup("")
+    scale = ticks(min(0.0, *ends), max(_LEAST_DIFFERENCE, *ends))
+    low, high = scale[0], scale[-1]
+
+    def place(value: float) -> float:
+        return 100 * (value - low) / (high - low)
+
+    line = Markup("<i class='one' style='left:{:.2f}%'></i>").format(place(0.0))
+    drawn = [Markup("") if row.estimate is None else _whisker(row, low, high, place) for row in rows]
+    marks = [(place(tick), _tick_text(tick)) for tick in scale]
+    return _on_one_scale(rows, [line + each for each in drawn], marks, title, x_label)
+
+
+def _on_one_scale(
+    rows: Sequence[Interval],
+    drawn: Sequence[Markup],
+    marks: Sequence[tuple[float, str]],
+    title: str,
+    x_label: str,
+) -> Markup:
+    """Put what is drawn of each row beside its label and its text, over an axis; ``marks`` are (place in %, text)."""
     parts = []
     group = ""
-    for row in rows:
+    for row, inner in zip(rows, drawn, strict=True):
         if row.group != group:
             parts.append(Markup("<p class='group'>{}</p>").format(row.group))
             group = row.group
-        drawn = lines + _whisker(row, low, high, place)
         parts.append(
             Markup(
                 "<div class='bar'><span class='label'>{}</span><span class='scale'>{}</span>"
                 "<span class='total'>{}</span></div>"
-            ).format(row.label, drawn, row.text)
+            ).format(row.label, inner, row.text)
         )
-    marks = Markup("").join(
-        Markup("<span class='tick x' style='left:{:.2f}%'>{}</span>").format(place(tick), _tick_text(tick))
-        for tick in _ratio_ticks(low, high)
-    )
     axis = Markup(
         "<div class='bar' aria-hidden='true'><span></span><span class='scale axis'>{}</span><span></span></div>"
-    ).format(marks)
+    ).format(
+        Markup("").join(
+            Markup("<span class='tick x' style='left:{:.2f}%'>{}</span>").format(place, text) for place, text in marks
+        )
+    )
     return Markup("<div class='bars forest' role='img' aria-label='{}'>{}{}</div><p class='axis x'>{}</p>").format(
         title, Markup("").join(parts), axis, x_label
     )
@@ -225,8 +259,7 @@ def _ratio_range(rows: Sequence[Interval], shown: Sequence[float]) -> tuple[floa
 
 def _whisker(row: Interval, low: float, high: float, place: Callable[[float], float]) -> Markup:
     """Draw one interval with its estimate; an end out of the scale is an arrow."""
-    if row.estimate is None or not 0 < row.estimate < math.inf:
-        return Markup("")
+    assert row.estimate is not None
     drawn = Markup("")
     if row.low is not None and row.high is not None:
         ends = [place(min(max(end, low), high)) for end in (row.low, row.high)]
@@ -257,7 +290,7 @@ def ticks(low: float, high: float, inside: bool = False) -> list[float]:
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first, last = (math.ceil, math.floor) if inside else (math.floor, math.ceil)
     start, end = first(low / step + (-1e-9 if inside else 1e-9)), last(high / step + (1e-9 if inside else -1e-9))
-    return [round(index * step, 12) for index in range(start, end + 1)]
+    return [float(f"{index * step:.12g}") for index in range(start, end + 1)]
 
 
 def thin(values: Sequence[float], points: int, keep: Callable[[Sequence[float]], float]) -> list[float]:

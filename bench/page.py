@@ -129,6 +129,17 @@ def ratio(case: Case, base: Case | None) -> Cell:
     return Cell(figures.number(relation.estimate), sequence([*verdict, interval]), relation.estimate)
 
 
+def gap(relation: compare.Relation) -> str:
+    """Write a difference of scores with its interval, or why there is none."""
+    if relation.estimate is None:
+        return recorded.say(relation.verdict)
+    estimate = figures.difference(relation.estimate)
+    if relation.low is None or relation.high is None:
+        return gettext("{gap}, {why}", gap=estimate, why=recorded.say(relation.verdict))
+    low, high = figures.difference(relation.low), figures.difference(relation.high)
+    return gettext("{gap} ({low} to {high})", gap=estimate, low=low, high=high)
+
+
 def phase_plot(
     rows: Sequence[tuple[Case, str, Mapping[str, Any]]], title: str, unit: str, write: Write, spoken: str
 ) -> Plot:

@@ -23,6 +23,7 @@ from bench import (
     answer,
     charts,
     command,
+    compare,
     figures,
     findings,
     gains_page,
@@ -135,6 +136,7 @@ def contents(
         "privacy": privacy_page.section(run, scores),
         "gains": gains_page.section(gains),
         "thesis": thesis_page.section(run, gains),
+        "parity": _parity(run),
         "accuracy": _accuracy(run, scores),
         "time": _time(run),
         "bytes": _bytes(run),
@@ -305,6 +307,34 @@ def _accuracy(run: Run, scores: pd.DataFrame) -> list[Table]:
         tables.append(_score_table(over_both, overall, gaps, figures.difference))
         tables.append(_score_table(per_class, headings, gaps, figures.difference))
     return tables
+
+
+def _parity(run: Run) -> Plot | None:
+    """Draw the AUC of every case less that of centralised on the same rows, repeat by repeat."""
+    rows = []
+    for case in run["cases"]:
+        base = findings.baseline(case, run["cases"])
+        if base is None or base is case or not figures.finished(case):
+            continue
+        ours, theirs = (dig(side, "metrics", "auc") for side in (case, base))
+        pairs = figures.in_pairs(base, theirs, case, ours)
+        if pairs is None:
+            continue
+        relation = compare.relate(*pairs, "", paired=True)
+        kind = {1: "higher", -1: "lower", 0: "unsure"}[relation.sign]
+        rows.append(
+            charts.Interval(label_of(case), relation.estimate, relation.low, relation.high, kind, page.gap(relation))
+        )
+    if not any(row.estimate is not None for row in rows):
+        return None
+    title = gettext("AUC less that of centralised on the same rows")
+    caption = gettext(
+        "{title}, repeat by repeat: the mean of the differences with its {confidence} interval, {repeats}.",
+        title=title,
+        confidence=figures.CONFIDENCE,
+        repeats=repeats_of(run["cases"]),
+    )
+    return Plot(charts.differences(rows, title, gettext("Difference of AUC")), caption)
 
 
 def _score_table(caption: str, headings: Mapping[str, str], rows: Sequence[tuple[str, Any]], write: Write) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench import compare, figures, findings, privacy_page
+from bench import compare, figures, findings, page, privacy_page
 from bench.figures import dig, measured
 from bench.findings import Case, Run
 from bench.gains_page import Gain, share_of, tally
@@ -121,18 +121,8 @@ def _figure_4_2(gains: Sequence[Gain]) -> Held:
 
 def _gain_in_words(gain: Gain) -> str:
     relation = gain.relation["specificity"]
-    values = {"party": f"{gain.party}/{gain.role}", "gap": _gap(relation)}
+    values = {"party": f"{gain.party}/{gain.role}", "gap": page.gap(relation)}
     return gettext("{party}: specificity {gap}", **values)
-
-
-def _gap(relation: compare.Relation) -> str:
-    if relation.estimate is None:
-        return gettext(figures.NOT_MEASURED)
-    gap = figures.difference(relation.estimate)
-    if relation.low is None or relation.high is None:
-        return gap
-    low, high = figures.difference(relation.low), figures.difference(relation.high)
-    return gettext("{gap} ({low} to {high})", gap=gap, low=low, high=high)
 
 
 def _figure_4_3(gains: Sequence[Gain]) -> Held:
@@ -154,7 +144,9 @@ def _figure_4_3(gains: Sequence[Gain]) -> Held:
         gettext("Figure 4-3: two parties, 1/99 to 50/50"),
         gettext("two parties, the same rows in all: does the smaller find more of the Charged Off together?"),
         sequence(
-            gettext("with {share}: {gap}", share=figures.percent(_share(gain)), gap=_gap(gain.relation["specificity"]))
+            gettext(
+                "with {share}: {gap}", share=figures.percent(_share(gain)), gap=page.gap(gain.relation["specificity"])
+            )
             for gain in smaller
         ),
         verdict,

@@ -645,3 +645,43 @@ def test_thinning_keeps_the_peak(values: list[float], points: int) -> None:
     kept = charts.thin(values, points, max)
     assert len(kept) <= points
     assert max(kept, default=None) == max(values, default=None)
+
+
+def test_the_parity_of_accuracy_is_drawn_to_scale(page: Page, facts: dict[str, Any]) -> None:
+    cases = {case["id"]: case for case in facts["cases"]}
+    theirs = cases["centralised"]["metrics"]["auc"]["values"]
+    relations = [
+        compare.relate(theirs, cases[name]["metrics"]["auc"]["values"], "", paired=True)
+        for name in ("centralised-lbfgs", "federated", "federated-fedavg")
+    ]
+    drawn = [
+        (str(a["class"]), str(a["style"])) for tag, a in page.tags if tag == "i" and "left:" in str(a.get("style"))
+    ]
+    places = [float(re.findall(r"left:([\d.]+)%", style)[0]) for kind, style in drawn if kind.startswith("estimate")]
+    zero = next(float(re.findall(r"left:([\d.]+)%", style)[0]) for kind, style in drawn if kind == "one")
+    estimates = [relation.estimate or 0.0 for relation in relations]
+    assert len(places) == len(estimates)
+    per_unit = (places[2] - zero) / estimates[2]
+    assert places == pytest.approx([zero + per_unit * estimate for estimate in estimates], abs=0.1)
+    assert [relation.sign for relation in relations][2] == -1
+    for relation in relations:
+        assert (
+            f"{figures.difference(relation.estimate or 0.0)} ({figures.difference(relation.low or 0.0)} to "
+            in page.text
+        )
+
+
+gaps = st.floats(-1, 1)
+
+
+@given(st.lists(st.tuples(gaps, st.none() | st.tuples(gaps, gaps)), min_size=1, max_size=5))
+def test_differences_of_any_size_are_on_the_plot(found: list[tuple[float, tuple[float, float] | None]]) -> None:
+    rows = [
+        charts.Interval("", gap, *((min(ends), max(ends)) if ends else (None, None)), "unsure", "")
+        for gap, ends in found
+    ]
+    drawn = charts.differences([*rows, charts.Interval("", None, None, None, "unsure", "")], "", "")
+    for left, width in re.findall(r"left:([^%]+)%(?:;width:([^%]+)%)?", drawn):
+        assert -0.01 <= float(left) <= float(left) + float(width or 0) <= 100.02
+    assert drawn.count("class='estimate") == len(found)
+    assert charts.differences([charts.Interval("", None, None, None, "unsure", "")], "", "") == ""
