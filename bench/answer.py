@@ -12,7 +12,8 @@ from bench.findings import Case, Run, label_of
 from bench.gains_page import Gain
 from bench.language import gettext, listed, ngettext, sequence
 
-# Parts of the epoch below this are left to the section on time.
+# What is asked of every epoch; other parts below this share are left to the section on time.
+_ALWAYS = ("computing", "communicating", "waiting")
 _LEAST_SHARE = 0.01
 
 
@@ -163,7 +164,7 @@ def _parts(case: Case) -> str:
     return listed(
         gettext("{phase} {share}", phase=gettext(name), share=figures.percent(share["median"]))
         for name, share in shares.items()
-        if share and share["median"] >= _LEAST_SHARE
+        if share and (name in _ALWAYS or share["median"] >= _LEAST_SHARE)
     )
 
 
