@@ -12,6 +12,8 @@ from bench.findings import Case, Run, label_of
 from bench.gains_page import Gain
 from bench.language import gettext, listed, ngettext, sequence
 
+# A difference of AUC that lies within this with its whole interval is none that matters.
+SAME_AUC = 0.005
 # What is asked of every epoch; other parts below this share are left to the section on time.
 _ALWAYS = ("computing", "communicating", "waiting")
 _LEAST_SHARE = 0.01
@@ -34,9 +36,9 @@ def answer(run: Run, found: Sequence[Gain]) -> list[Said]:
         return [Said("", gettext("No federated case finished in this run, so there is no answer yet.")), *_why_not(run)]
     base = findings.baseline(case, run["cases"])
     return [
-        Said(gettext("Accuracy:"), _closed([_accuracy(run, case, base), gains_page.clause(found)])),
-        Said(gettext("Time:"), _closed([_time(case, base), *_other_engines(run, case, base)])),
-        Said(gettext("Network:"), _closed([_bytes(case), privacy_page.clause(run)])),
+        Said(gettext("Accuracy:"), _closed([_accuracy(run, case, base), gains_page.clause(run, found)])),
+        Said(gettext("Time:"), _closed([_time(case, base), *_other_engines(run, case, base), privacy_page.time(run)])),
+        Said(gettext("Network:"), _closed([_bytes(case), privacy_page.sizes(run)])),
     ]
 
 
@@ -70,37 +72,46 @@ def _closed(clauses: Sequence[str | None]) -> str:
 def _accuracy(run: Run, case: Case, base: Case | None) -> str:
     """Hold the AUC against that of centralised, in the same repeats and so on the same rows."""
     ours, theirs = (dig(side, "metrics", "auc") for side in (case, base))
-    values = {"case": label_of(case), "ours": _median(ours), "theirs": _median(theirs)}
-    if base is None or not measured(ours) or not measured(theirs):
-        return gettext("trained together ({case}), the model reaches an AUC of {ours}, centralised {theirs}", **values)
+    values = {"case": label_of(case), "ours": _median(ours)}
+    if base is None:
+        return gettext(
+            "trained together ({case}), the model reaches an AUC of {ours}; there is no centralised case on the same "
+            "rows",
+            **values,
+        )
     rows = dig(run, "datasets", str(case.get("dataset")), "splits", str(case.get("split")), "test_rows")
-    tested = gettext("on {n} test rows", n=figures.count(rows)) if rows else gettext("on the common test set")
-    pairs = figures.in_pairs(base, theirs, case, ours)
-    relation = compare.relate(*pairs, "", paired=True) if pairs else None
-    values |= {"tested": tested}
+    tested = gettext("{n} test rows", n=figures.count(rows)) if rows else gettext("the common test set")
+    values |= {"theirs": _median(theirs), "tested": tested}
+    relation = findings.relate_scores(run, case, base, "auc")
     if relation is None or relation.estimate is None:
         return gettext(
-            "trained together ({case}), the model reaches an AUC of {ours} against {theirs} centralised {tested}; "
-            "with fewer than {least} repeats no difference is called",
+            "trained together ({case}), the model reaches an AUC of {ours} against {theirs} centralised, on {tested}; "
+            "no difference is called",
             **values,
-            least=compare.LEAST_VALUES,
         )
-    values |= {"gap": _gap(relation, len(pairs[0]) if pairs else 0)}
-    if relation.verdict in (compare.NO_DIFFERENCE, compare.IDENTICAL):
+    values |= {"gap": _gap(relation, ours["n"])}
+    ends = [abs(end) for end in (relation.low, relation.high, relation.estimate) if end is not None]
+    if max(ends) <= SAME_AUC:
         return gettext(
-            "trained together ({case}), the model ranks as well as centralised: AUC {ours} against {theirs} {tested} "
-            "({gap})",
+            "trained together ({case}), the model ranks as well as centralised: on {tested}, AUC {ours} against "
+            "{theirs}; {gap}",
+            **values,
+        )
+    if relation.verdict == compare.NO_DIFFERENCE:
+        return gettext(
+            "trained together ({case}), the model shows no difference to centralised that can be told: on {tested}, "
+            "AUC {ours} against {theirs}; {gap}",
             **values,
         )
     if relation.estimate < 0:
         return gettext(
-            "trained together ({case}), the model ranks worse than centralised: AUC {ours} against {theirs} {tested} "
-            "({gap})",
+            "trained together ({case}), the model ranks worse than centralised: on {tested}, AUC {ours} against "
+            "{theirs}; {gap}",
             **values,
         )
     return gettext(
-        "trained together ({case}), the model ranks better than centralised: AUC {ours} against {theirs} {tested} "
-        "({gap})",
+        "trained together ({case}), the model ranks better than centralised: on {tested}, AUC {ours} against {theirs}; "
+        "{gap}",
         **values,
     )
 
@@ -138,18 +149,22 @@ def _time(case: Case, base: Case | None) -> str:
     ours, theirs = (measured(dig(side, "time", "epoch_seconds")) for side in (case, base))
     if ours is None:
         return gettext("the time per epoch was not measured")
-    time, parts = figures.seconds(ours["median"]), _parts(case)
-    taken = gettext("{time} ({parts})", time=time, parts=parts) if parts else time
+    unit = figures.time_unit(side["median"] for side in (ours, theirs) if side)
+    time, reference = (
+        f"{figures.in_unit(side['median'], unit)}{figures.SPACE}{unit.name}" if side else "" for side in (ours, theirs)
+    )
+    parts = _parts(case)
+    taken = gettext("{time} (largest party: {parts})", time=time, parts=parts) if parts else time
     if base is None or theirs is None:
         return gettext("an epoch takes {time}", time=taken)
-    values = {"time": taken, "reference": figures.seconds(theirs["median"])}
+    values = {"time": taken, "reference": reference}
     relation = findings.relate_times(case, base)
     if relation is None or relation.estimate is None or relation.low is None:
         return gettext("an epoch takes {time} against {reference} centralised; no difference is called", **values)
     values |= {"times": figures.number(relation.estimate), "interval": _interval(relation, figures.number, ours["n"])}
     if relation.verdict in (compare.NO_DIFFERENCE, compare.IDENTICAL):
         return gettext(
-            "an epoch takes {time}, {times} times as long as centralised, which is no difference beyond the spread "
+            "an epoch takes {time}, {times} times as long as centralised, a difference that cannot be told from none "
             "({interval})",
             **values,
         )
@@ -164,7 +179,7 @@ def _parts(case: Case) -> str:
     return listed(
         gettext("{phase} {share}", phase=gettext(name), share=figures.percent(share["median"]))
         for name, share in shares.items()
-        if share and (name in _ALWAYS or share["median"] >= _LEAST_SHARE)
+        if share and (name in _ALWAYS or (share["median"] >= _LEAST_SHARE and name != "unattributed"))
     )
 
 

@@ -137,13 +137,24 @@ class Judgement:
     why: str
 
 
-def relate(a: Sequence[float], b: Sequence[float], unit: str, paired: bool = False, name: str = "B") -> Relation:
+def relate(
+    a: Sequence[float],
+    b: Sequence[float],
+    unit: str,
+    paired: bool = False,
+    name: str = "B",
+    overlap: float = 0.0,
+) -> Relation:
     """Say how the values ``b`` stand to the values ``a`` (one value per repeat each, in base units).
 
     ``unit`` is a key of WORDS. Seconds, bytes and memory give a ratio unless a value is zero, scores a difference.
     ``paired`` says that the values at the same place belong together: then their differences (of the logarithms) are
     tested by Student's t. Otherwise it is Welch's test, which does not assume equal variances; see B. L. Welch,
     Biometrika 34 (1947), 28-35. ``name`` is what the run of ``b`` is called in the verdict.
+
+    ``overlap`` is test rows / training rows where each repeat draws both anew from the same rows: such repeats are not
+    independent, and the variance of a paired mean is (1/n + overlap) s^2 instead of s^2/n; see C. Nadeau and Y. Bengio,
+    Machine Learning 52 (2003), 239-281.
     """
     as_ratio = unit != "" and min((*a, *b), default=0.0) > 0
     kind = "ratio" if as_ratio else "difference"
@@ -160,7 +171,9 @@ def relate(a: Sequence[float], b: Sequence[float], unit: str, paired: bool = Fal
         warnings.simplefilter("ignore", RuntimeWarning)  # one side without spread is fine: the other one has some
         test = stats.ttest_1samp(y - x, 0.0) if paired else stats.ttest_ind(y, x, equal_var=False)
         interval = test.confidence_interval(CONFIDENCE)
-    numbers = [float(np.mean(y) - np.mean(x)), float(interval.low), float(interval.high)]
+    mean = float(np.mean(y) - np.mean(x))
+    wider = math.sqrt(1 + overlap * len(a)) if paired else 1.0
+    numbers = [mean, *(mean + wider * (float(end) - mean) for end in (interval.low, interval.high))]
     more, less = WORDS[unit]
     verdict = more if numbers[1] > 0 else less if numbers[2] < 0 else NO_DIFFERENCE
     with np.errstate(over="ignore"):  # values many powers of ten apart give an interval without an upper end

@@ -93,6 +93,8 @@ def resume(folder: Path, lang: str = language.DEFAULT) -> int:
     Raises UserError when the folder is no run or the data have changed since.
     """
     run = results.load(folder)
+    if run["schema_version"] < results.SCHEMA_VERSION:
+        raise UserError(f"{folder}: this run was begun by an older version of the kit; start a new one")
     if "plan" not in run:
         raise UserError(f"{folder}: this run does not hold its plan and cannot be resumed; start a new one")
     checked = suite.check(run["plan"])

@@ -53,7 +53,12 @@ def first_line(run: Run) -> str:
 
 def headline(run: Run) -> Case | None:
     """Return the finished case that the answer speaks of: "federated" if there, else the first federated one."""
-    candidates = [case for case in run["cases"] if figures.finished(case) and is_federated(case)]
+    return intended({**run, "cases": [case for case in run["cases"] if figures.finished(case)]})
+
+
+def intended(run: Run) -> Case | None:
+    """Return the case that the answer would speak of if every case had finished."""
+    candidates = [case for case in run["cases"] if is_federated(case)]
     return next((case for case in candidates if case["id"] == "federated"), candidates[0] if candidates else None)
 
 
@@ -96,7 +101,22 @@ def relate_times(case: Case, base: Case) -> Relation | None:
     """
     ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
     pairs = figures.in_pairs(base, theirs, case, ours)
-    return compare.relate(*pairs, "s", paired=True) if pairs else None
+    relation = compare.relate(*pairs, "s", paired=True) if pairs else None
+    return relation if relation and relation.kind == "ratio" else None
+
+
+def relate_scores(run: Run, case: Case, base: Case, metric: str) -> Relation | None:
+    """Relate a score of ``case`` to that of ``base`` in the same repeats, so on the same rows; None without pairs."""
+    ours, theirs = (dig(side, "metrics", metric) for side in (case, base))
+    pairs = figures.in_pairs(base, theirs, case, ours)
+    return compare.relate(*pairs, "", paired=True, overlap=overlap(run, case)) if pairs else None
+
+
+def overlap(run: Run, case: Case) -> float:
+    """Return test rows / training rows of a case, for bench.compare.relate; 0 where they were not recorded."""
+    split = dig(run, "datasets", str(case.get("dataset")), "splits", str(case.get("split")))
+    train, test = (dig(split, f"{part}_rows") for part in ("train", "test"))
+    return float(test / train) if train and test else 0.0
 
 
 def time_sentence(case: Case, base: Case | None) -> str:

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench import charts, compare, figures, page, recorded
+from bench import charts, compare, figures, findings, page, recorded
 from bench.compare import Relation
 from bench.figures import dig
 from bench.findings import Case, Run, on_same_rows, repeats_of
-from bench.language import gettext, gettext_noop, sequence
+from bench.language import gettext, gettext_noop, ngettext, sequence
 from bench.page import Cell, Plot, Table
 
 # Recall of class 0 is what the thesis compares parties by (its figures 4-2 and 4-3); AUC needs no threshold.
@@ -46,7 +46,9 @@ def gains(run: Run, scores: pd.DataFrame) -> list[Gain]:
         if together is None:
             continue
         ours = scores[scores["case"] == together["id"]]
-        for party in dig(run, "datasets", str(local["dataset"]), "splits", str(local["split"]), "parties") or []:
+        for party in (
+            dig(run, "datasets", str(local.get("dataset")), "splits", str(local.get("split")), "parties") or []
+        ):
             own = scores[(scores["case"] == local["id"]) & (scores["model"].astype(str) == party["party"])]
             both = own.merge(ours, on="repeat", suffixes=(".alone", ".together"))
             alone, shared, relation = {}, {}, {}
@@ -54,7 +56,7 @@ def gains(run: Run, scores: pd.DataFrame) -> list[Gain]:
                 pairs = both[[f"{metric}.alone", f"{metric}.together"]].dropna()
                 a, b = (pairs[column].astype(float).tolist() for column in pairs)
                 alone[metric], shared[metric] = figures.summarise(a), figures.summarise(b)
-                relation[metric] = compare.relate(a, b, "", paired=True)
+                relation[metric] = compare.relate(a, b, "", paired=True, overlap=findings.overlap(run, local))
             found.append(Gain(local, together, party["party"], party["role"], party["rows"], alone, shared, relation))
     return found
 
@@ -76,17 +78,35 @@ def tally(found: Sequence[Gain]) -> tuple[list[Gain], list[Gain], int]:
     return more, less, len(called) - len(more) - len(less)
 
 
-def clause(found: Sequence[Gain]) -> str | None:
-    """Count for the answer the parties that gain; None where that cannot be told of any."""
+def clause(run: Run, found: Sequence[Gain]) -> str | None:
+    """Count for the answer where training together finds more of class 0; None where that cannot be told of any."""
     more, less, rest = tally(found)
-    values = {"more": len(more), "less": len(less), "rest": rest, "all": len(more) + len(less) + rest}
-    if not values["all"]:
+    parties = len(more) + len(less) + rest
+    if not parties:
         return None
+    names = dig(run, "datasets", str(found[0].local.get("dataset")), "class_names") or [gettext("class 0")]
     return gettext(
-        "against their own models, {more} of {all} parties have a higher specificity, {less} a lower one, and {rest} "
-        "show no difference beyond the spread",
-        **values,
+        "of {all} parties under {splits}, {more} find more of {class_name} with the common model than with their own, "
+        "{less} less, and of {rest} no difference can be told{chance}",
+        all=parties,
+        splits=_splits(found),
+        more=len(more),
+        less=len(less),
+        rest=rest,
+        class_name=names[0],
+        chance=_chance(parties),
     )
+
+
+def _splits(found: Sequence[Gain]) -> str:
+    splits = {str(gain.local.get("split")) for gain in found}
+    return ngettext("{n} split", "{n} splits", len(splits), n=len(splits))
+
+
+def _chance(parties: int) -> str:
+    """Say how many of many comparisons are expected to show a difference where there is none."""
+    expected = round((1 - compare.CONFIDENCE) * parties)
+    return gettext(" (chance alone shows about {n})", n=expected) if expected else ""
 
 
 def sentence(found: Sequence[Gain]) -> str | None:
@@ -98,23 +118,25 @@ def sentence(found: Sequence[Gain]) -> str | None:
     lower = [gettext("{n} had a lower one", n=len(less))] if less else []
     if not more:
         none = gettext(
-            "Against their own models, training together gave none of {all} parties a higher specificity "
-            "beyond the spread of the repeats",
+            "Of {all} parties under {splits}, none was shown to have a higher specificity with the common model than "
+            "with its own",
             all=parties,
+            splits=_splits(found),
         )
         return gettext("{sentence}.", sentence=sequence([none, *lower]))
     best = max(more, key=lambda gain: gain.relation["specificity"].estimate or 0.0)
     some = gettext(
-        "Against their own models, training together gave {n} of {all} parties a higher specificity "
+        "Of {all} parties under {splits}, {n} had a higher specificity with the common model than with their own "
         "(at most {gain}, {rows} rows of split {split})",
         n=len(more),
         all=parties,
+        splits=_splits(found),
         gain=figures.difference(best.relation["specificity"].estimate or 0.0),
         rows=figures.count(best.rows),
         split=recorded.say(best.local["split"]),
     )
-    equal = [gettext("{n} showed no difference beyond the spread", n=rest)] if rest else []
-    return gettext("{sentence}.", sentence=sequence([some, *equal, *lower]))
+    equal = [gettext("of {n} no difference can be told", n=rest)] if rest else []
+    return gettext("{sentence}{chance}.", sentence=sequence([some, *equal, *lower]), chance=_chance(parties))
 
 
 def section(found: Sequence[Gain]) -> dict[str, Any] | None:
@@ -140,7 +162,7 @@ def section(found: Sequence[Gain]) -> dict[str, Any] | None:
     caption = gettext(
         "Each party's own model against the one trained together, both scored on the common test set; median and "
         "(below) lowest\N{EN DASH}highest, {repeats}. Differences are taken repeat by repeat, with their paired "
-        "{confidence} interval.",
+        "{confidence} interval, widened because the repeats draw from the same rows.",
         confidence=figures.CONFIDENCE,
         repeats=repeats_of(gain.local for gain in found),
     )

@@ -115,11 +115,11 @@ def ratio(case: Case, base: Case | None) -> Cell:
         return Cell(gettext("the measure"))
     if case.get("engine") == "local":
         return Cell(gettext("own rows only"))
-    ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
-    pairs = figures.in_pairs(base, theirs, case, ours) if base else None
-    if pairs is None:
+    if base is None and dig(case, "time", "epoch_seconds"):
+        return Cell(gettext("nothing to compare with"))
+    relation = findings.relate_times(case, base) if base else None
+    if relation is None:
         return Cell(gettext(absent(case)))
-    relation = compare.relate(*pairs, "s", paired=True)
     if relation.estimate is None or relation.low is None or relation.high is None:
         too_few = relation.verdict == compare.TOO_FEW
         why = gettext("fewer than 3 repeats") if too_few else recorded.say(relation.verdict)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench import cost, figures, findings, page, recorded
+from bench.compare import Relation
 from bench.engines.federated.privacy import paillier_host
 from bench.figures import dig
 from bench.findings import Case, Run, label_of, on_same_rows, repeats_of
@@ -38,45 +39,87 @@ def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
 def sentence(run: Run) -> str | None:
     """Say what each protection costs against plain on the same rows; None where that cannot be told of any."""
     parts = [
-        gettext("{case} {times} times ({interval})", case=label_of(case), times=cell.text, interval=cell.spread)
-        for case, cell in _ratios(run)
+        gettext("{case} {times}", case=label_of(case), times=_in_words(relation)) for case, _, relation in _ratios(run)
     ]
-    return gettext("Against plain, an epoch took: {cases}.", cases=sequence(parts)) if parts else None
-
-
-def clause(run: Run) -> str | None:
-    """Say the same for the answer: of many protections, of the cheapest and the dearest."""
-    found = sorted(_ratios(run), key=lambda pair: pair[1].value or 0.0)
-    shown = [found[0], found[-1]] if len(found) > _NAMED else found
-    modes = [_mode(case) for case, _ in shown]
-    parts = [
+    return (
         gettext(
-            "{times} times as long with {protection} ({interval})",
-            times=cell.text,
-            protection=mode if modes.count(mode) == 1 else label_of(case),
-            interval=cell.spread,
+            "Against plain, an epoch takes ({confidence} intervals): {cases}.", cases=sequence(parts), **_CONFIDENCE
         )
-        for mode, (case, cell) in zip(modes, shown, strict=True)
+        if parts
+        else None
+    )
+
+
+def time(run: Run) -> str | None:
+    """Say the same for the answer: of many protections, of the cheapest and the dearest."""
+    found = sorted(_ratios(run), key=lambda each: each[2].estimate or 0.0)
+    shown = [found[0], found[-1]] if len(found) > _NAMED else found
+    names = _names([case for case, _, _ in shown])
+    parts = [
+        gettext("{protection} {times}", protection=name, times=_in_words(relation))
+        for name, (_, _, relation) in zip(names, shown, strict=True)
     ]
     if len(found) > _NAMED:
         return gettext(
-            "of {n} protections, against plain an epoch takes from {cheapest} to {dearest}",
+            "against plain, of {n} protections the cheapest is {cheapest} and the dearest {dearest} ({confidence} "
+            "intervals)",
             n=len(found),
             cheapest=parts[0],
             dearest=parts[1],
+            **_CONFIDENCE,
         )
-    return gettext("against plain an epoch takes {cases}", cases=listed(parts)) if parts else None
+    return (
+        gettext("against plain, {cases} ({confidence} intervals)", cases=listed(parts), **_CONFIDENCE)
+        if parts
+        else None
+    )
 
 
-def _ratios(run: Run) -> list[tuple[Case, Cell]]:
-    """Return the first case of each protection with its time as a multiple of plain, where that can be told."""
+def sizes(run: Run) -> str | None:
+    """Say for the answer how many times the bytes of plain each protection takes."""
+    found = []
+    for case, base, _ in _ratios(run):
+        ours, theirs = (_both_ways(side) for side in (case, base))
+        if ours and theirs and theirs["median"]:
+            found.append((ours["median"] / theirs["median"], case))
+    found.sort(key=lambda pair: pair[0])
+    shown = [found[0], found[-1]] if len(found) > _NAMED else found
+    names = _names([case for _, case in shown])
+    parts = [
+        gettext("{protection} {times} times", protection=name, times=figures.number(times))
+        for name, (times, _) in zip(names, shown, strict=True)
+    ]
+    return gettext("against plain, the bytes of {cases}", cases=listed(parts)) if parts else None
+
+
+_CONFIDENCE = {"confidence": figures.CONFIDENCE.replace(" ", figures.SPACE)}
+
+
+def _names(cases: Sequence[Case]) -> list[str]:
+    """Name protections by their mode, or by their case where two have the same."""
+    modes = [_mode(case) for case in cases]
+    return [mode if modes.count(mode) == 1 else label_of(case) for mode, case in zip(modes, cases, strict=True)]
+
+
+def _in_words(relation: Relation) -> str:
+    return gettext(
+        "{times} times as long ({low} to {high})",
+        times=figures.number(relation.estimate or 0.0),
+        low=figures.number(relation.low or 0.0),
+        high=figures.number(relation.high or 0.0),
+    )
+
+
+def _ratios(run: Run) -> list[tuple[Case, Case, Relation]]:
+    """Return the first case of each protection, the plain one, and how their times stand, where that can be told."""
     cases = _protected(run)
     found = []
     for case in _first_of_each(cases):
         base = plain(case, cases)
-        if base and base is not case:
-            found.append((case, page.ratio(case, base)))
-    return [(case, cell) for case, cell in found if cell.value is not None]
+        relation = findings.relate_times(case, base) if base and base is not case else None
+        if base and relation and relation.low is not None:
+            found.append((case, base, relation))
+    return found
 
 
 def _protected(run: Run) -> list[Case]:

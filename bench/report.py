@@ -23,7 +23,6 @@ from bench import (
     answer,
     charts,
     command,
-    compare,
     figures,
     findings,
     gains_page,
@@ -39,7 +38,7 @@ from bench import (
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
-from bench.language import gettext, listed
+from bench.language import gettext, listed, sequence
 from bench.measure.trace import PHASES
 from bench.page import Cell, Plot, Table
 
@@ -48,6 +47,8 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 # Points on all curves over time together (about ten bytes each), and rows of a table of losses.
 CURVE_POINTS = 60_000
 LOSS_ROWS = 40
+# Fewer samples than this of every party are no curve.
+LEAST_SAMPLES = 3
 # Stretches of time that a band of phases is divided into.
 STRIP_PARTS = 80
 
@@ -63,7 +64,7 @@ def render(run: Path, lang: str = language.DEFAULT) -> Path:
                 results.load(run),
                 results.read_csv(run, "scores.csv"),
                 results.read_csv(run, "resources.csv"),
-                results.read_events(run),
+                _events(run),
             ),
             run_folder=shlex.quote(str(_near(run))),
             lang=lang,
@@ -72,6 +73,11 @@ def render(run: Path, lang: str = language.DEFAULT) -> Path:
     path = page_path(run, lang)
     results.write_text(path, html)
     return path
+
+
+def _events(run: Path) -> list[dict[str, Any]]:
+    """Return the trace of a run; nothing of the first schema, whose trace counts from another zero than its samples."""
+    return results.read_events(run) if results.load(run)["schema_version"] > 1 else []
 
 
 def page_path(run: Path, lang: str) -> Path:
@@ -167,10 +173,12 @@ def _took(run: Run) -> str | None:
     """Write how long the run took; None where it is unknown."""
     try:
         begun, ended = (datetime.fromisoformat(str(run.get(key))) for key in ("created", "finished"))
-        seconds = (ended - begun).total_seconds()
+        seconds = round((ended - begun).total_seconds())
     except (ValueError, TypeError):
         return None
-    minutes, rest = divmod(round(seconds), 60)
+    if seconds < 0:  # the clock was set back
+        return None
+    minutes, rest = divmod(seconds, 60)
     if not minutes:
         return gettext("{n} s", n=rest)
     return gettext("{minutes} min {seconds} s", minutes=figures.count(minutes), seconds=rest)
@@ -205,7 +213,7 @@ def _glance(run: Run) -> Table:
         [
             Cell(label_of(case)),
             page.figure(dig(case, "time", "epoch_seconds"), write, page.absent(case)),
-            _times_centralised(case, findings.baseline(case, run["cases"])),
+            page.ratio(case, findings.baseline(case, run["cases"])),
             page.figure(parts.get("computing"), write, page.absent(case)),
             *(page.figure(parts.get(name), write, page.absent(case)) for name in ("communicating", "waiting")),
             page.figure(dig(case, "bytes", "epoch_sent"), write_bytes, page.absent(case)),
@@ -233,12 +241,6 @@ def _glance(run: Run) -> Table:
         repeats=repeats_of(cases),
     )
     return Table(caption, columns, rows)
-
-
-def _times_centralised(case: Case, base: Case | None) -> Cell:
-    if base is None and dig(case, "time", "epoch_seconds"):
-        return Cell(gettext("no centralised case"))
-    return page.ratio(case, base)
 
 
 def _facts(caption: str, facts: Mapping[str, object]) -> Table:
@@ -316,11 +318,9 @@ def _parity(run: Run) -> Plot | None:
         base = findings.baseline(case, run["cases"])
         if base is None or base is case or not figures.finished(case):
             continue
-        ours, theirs = (dig(side, "metrics", "auc") for side in (case, base))
-        pairs = figures.in_pairs(base, theirs, case, ours)
-        if pairs is None:
+        relation = findings.relate_scores(run, case, base, "auc")
+        if relation is None:
             continue
-        relation = compare.relate(*pairs, "", paired=True)
         kind = {1: "higher", -1: "lower", 0: "unsure"}[relation.sign]
         rows.append(
             charts.Interval(label_of(case), relation.estimate, relation.low, relation.high, kind, page.gap(relation))
@@ -570,18 +570,20 @@ def _over_time(run: Run, samples: pd.DataFrame, events: timeline.Events) -> dict
     """Draw CPU and memory over time for the first repeat of every case that has samples, with the phases over them."""
     samples = samples[samples["party"].notna() & (samples["party"] != "")]
     points = max(20, min(200, CURVE_POINTS // max(1, 2 * samples[["case", "party"]].drop_duplicates().shape[0])))
-    plots, rows = [], []
+    plots, rows, short = [], [], []
     for case in run["cases"]:
         mine = samples[samples["case"] == case["id"]]
         if mine.empty:
             continue
         repeat = int(mine["repeat"].min())
         mine = mine[mine["repeat"] == repeat]
-        start, end = float(mine["t"].min()), float(mine["t"].max())
-        line = timeline.timeline(run, case, events, repeat, start, end, STRIP_PARTS)
-        plots += _curves(case, mine, points, line)
+        span = (float(mine["t"].min()), max(float(mine["t"].max()), timeline.end(run, case, events, repeat)))
+        line = timeline.timeline(run, case, events, repeat, *span, STRIP_PARTS)
+        drawn = _curves(case, mine, points, line, span)
+        plots += drawn
+        short += [] if drawn else [label_of(case)]
         if line:
-            moments = [page.seconds(moment) for moment in (line.setup, line.begun, line.ended, end)]
+            moments = [page.seconds(moment) for moment in (line.setup, line.begun, line.ended, span[1])]
             rows.append([Cell(label_of(case)), Cell(line.party), *moments])
     columns = (
         gettext("Case"),
@@ -589,14 +591,22 @@ def _over_time(run: Run, samples: pd.DataFrame, events: timeline.Events) -> dict
         gettext("Set-up from (s)"),
         gettext("Epochs from (s)"),
         gettext("Epochs until (s)"),
-        gettext("Last sample (s)"),
+        gettext("End of the plot (s)"),
     )
     caption = gettext("When it was, in seconds since the start of the first repeat (n = 1); the largest party")
-    return {"plots": plots, "moments": Table(caption, columns, rows, columns[1:2]) if rows else None}
+    return {
+        "plots": plots,
+        "short": gettext("Over before there were {n} samples to draw: {cases}.", n=LEAST_SAMPLES, cases=sequence(short))
+        if short
+        else None,
+        "moments": Table(caption, columns, rows, columns[1:2]) if rows else None,
+    }
 
 
-def _curves(case: Case, samples: pd.DataFrame, points: int, line: timeline.Timeline | None) -> list[Plot]:
-    """Draw the CPU and the memory of a case's parties in one repeat."""
+def _curves(
+    case: Case, samples: pd.DataFrame, points: int, line: timeline.Timeline | None, span: tuple[float, float]
+) -> list[Plot]:
+    """Draw the CPU and the memory of a case's parties in one repeat, where there are samples enough for a curve."""
     repeat = int(samples["repeat"].min())
     band, note = Markup(""), ""
     if line:
@@ -618,7 +628,8 @@ def _curves(case: Case, samples: pd.DataFrame, points: int, line: timeline.Timel
             y = charts.thin(list(known[column] * factor), points, keep)
             lines.append(charts.Line(str(party), x, y))
         title = gettext("{case}: {quantity} over time", case=label_of(case), quantity=name)
-        span = (float(samples["t"].min()), float(samples["t"].max()))
+        if not any(len(each.x) >= LEAST_SAMPLES for each in lines):
+            continue
         drawing = charts.line_plot(lines, title, gettext("Seconds since the start"), name, above=band, x_range=span)
         if drawing:
             caption = gettext("{title}, one repeat (n = 1, repeat {repeat}).", title=title, repeat=repeat)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,13 +112,13 @@ def load(folder: Path) -> dict[str, Any]:
 def _upgraded(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run of schema version 1 in the shape of version 2 (docs/results.md).
 
-    What it did not record is not measured. Its warnings held what are conditions now.
+    What it did not record is not measured. Its warnings held what are conditions now. It keeps its version.
     """
     environment = dict(run["environment"])
     warnings = environment.get("warnings") or []
     conditions = [line for line in warnings if any(mark in str(line) for mark in _CONDITIONS_OF_VERSION_1)]
     environment |= {"warnings": [line for line in warnings if line not in conditions], "conditions": conditions}
-    return {**run, "schema_version": SCHEMA_VERSION, "environment": environment}
+    return {**run, "environment": environment}
 
 
 def _misshapen(run: Mapping[str, Any]) -> list[str]:
@@ -211,33 +211,29 @@ def append_events(path: Path, events: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """Read trace.json; an empty list where there is none.
+    """Return the events of trace.json; those that can be read, where it was cut off, and none where it is not there."""
+    return [event for event, _ in _events(Path(folder) / "trace.json")]
 
-    Raises UserError when the file is damaged.
-    """
-    path = Path(folder) / "trace.json"
-    if not path.exists():
-        return []
+
+def _events(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Give the events of a trace, cut off or not, each with its line."""
     try:
-        events = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
-    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
-        raise UserError(f"{path}: holds no list of events; the run must be repeated")
-    return events
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            event = json.loads(line.removesuffix(","))
+        except ValueError:  # the brackets, or a line that was cut off
+            continue
+        if isinstance(event, dict) and isinstance(event.get("pid"), int):
+            yield event, line.removesuffix(",")
 
 
 def _keep_finished_events(path: Path, finished: Sequence[Iterable[int]]) -> None:
     """Do for the trace, cut off or not, what keep_finished does for the tables; see trace_process for its numbers."""
     done = {trace_process(case, repeat, 0) // 1000 for case, repeats in enumerate(finished) for repeat in repeats}
-    events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line.removesuffix(","))
-        except ValueError:  # the brackets, or a line that was cut off
-            continue
-        if isinstance(event, dict) and event.get("pid", -1) // 1000 in done:
-            events.append(line.removesuffix(","))
+    events = [line for event, line in _events(path) if event["pid"] // 1000 in done]
     if events:
         write_text(path, "[\n" + ",\n".join(events) + "\n]\n")
     else:

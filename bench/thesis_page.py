@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench import compare, figures, findings, page, privacy_page
+from bench import figures, findings, page, privacy_page
 from bench.figures import dig, measured
 from bench.findings import Case, Run
 from bench.gains_page import Gain, share_of, tally
@@ -54,12 +54,15 @@ def section(run: Run, gains: Sequence[Gain]) -> Table | None:
         gettext("Answer here"),
     )
     rows = [[Cell(held.where), Cell(held.theirs), Cell(held.ours), Cell(held.verdict)] for held in found]
-    caption = gettext("The thesis held against this run; medians and intervals, {repeats}", repeats=_repeats(run))
+    caption = gettext(
+        "The thesis held against this run; medians, and differences with their {confidence} intervals, {repeats}. A "
+        "difference is shown, or the contrary, where its whole interval is on one side of zero; that none is told is "
+        "no proof that there is none. Table 3-4 counts as reproduced up to {tolerance}: its loans were drawn otherwise",
+        confidence=figures.CONFIDENCE,
+        repeats=findings.repeats_of(run["cases"]),
+        tolerance=f"{TOLERANCE:.2f}",
+    )
     return Table(caption, columns, rows, columns[1:])
-
-
-def _repeats(run: Run) -> str:
-    return findings.repeats_of(run["cases"])
 
 
 def _on_scores(run: Run, gains: Sequence[Gain]) -> Iterator[Held]:
@@ -80,7 +83,7 @@ def _table_3_4(case: Case) -> Held:
     if len(gaps) < len(TABLE_3_4):
         verdict = gettext("cannot tell")
     elif max(gaps) <= TOLERANCE:
-        verdict = gettext("yes: every figure within {gap}", gap=f"{TOLERANCE:.2f}")
+        verdict = gettext("yes: no figure more than {gap} off", gap=f"{max(gaps):.2f}")
     else:
         verdict = gettext("no: a figure is {gap} off", gap=f"{max(gaps):.2f}")
     ours = [f"{found['median']:.2f}" if found else gettext(figures.NOT_MEASURED) for found in summaries.values()]
@@ -101,16 +104,14 @@ def _by_class(values: Sequence[str]) -> str:
 
 
 def _figure_4_2(gains: Sequence[Gain]) -> Held:
-    more, less, rest = tally(gains)
-    known = len(more) + len(less) + rest
-    if not known:
-        verdict = gettext("cannot tell: fewer than {n} repeats", n=compare.LEAST_VALUES)
-    elif len(more) == len(gains):
-        verdict = gettext("yes")
-    elif more:
-        verdict = gettext("for {n} of {all} parties only", n=len(more), all=len(gains))
-    else:
-        verdict = gettext("no")
+    more, less, _ = tally(gains)
+    verdict = gettext(
+        "shown for {more} of {all} parties, the contrary for {less}; not told for {rest}",
+        more=len(more),
+        all=len(gains),
+        less=len(less),
+        rest=len(gains) - len(more) - len(less),
+    )
     return Held(
         gettext("Figure 4-2: three parties, 25/25/50"),
         gettext("trained together, every party finds more of the Charged Off than with its own model"),
@@ -130,23 +131,25 @@ def _figure_4_3(gains: Sequence[Gain]) -> Held:
     by_case: dict[str, list[Gain]] = {}
     for gain in gains:
         by_case.setdefault(str(gain.local["id"]), []).append(gain)
-    smaller = sorted((min(pair, key=lambda gain: gain.rows) for pair in by_case.values()), key=_share)
-    more, less, rest = tally(smaller)
-    if not (more or less or rest):
-        verdict = gettext("cannot tell: fewer than {n} repeats", n=compare.LEAST_VALUES)
-    elif not more:
-        verdict = gettext("no: at no share")
-    elif len(more) == len(smaller):
-        verdict = gettext("yes, at every share")
-    else:
-        verdict = gettext("at {shares} only", shares=listed(figures.percent(_share(gain)) for gain in more))
+    pairs = [pair for pair in by_case.values() if len(pair) == 2]
+    smaller = sorted((min(pair, key=lambda gain: gain.rows) for pair in pairs), key=_share)
+    more, less, _ = tally(smaller)
+    rest = [gain for gain in smaller if not gain.relation["specificity"].sign]
+    answers = [
+        gettext("{answer} at {shares}", answer=answer, shares=listed(_percent(gain) for gain in found))
+        for answer, found in (
+            (gettext("yes"), more),
+            (gettext("the contrary"), less),
+            (gettext("not told"), rest),
+        )
+        if found
+    ]
+    verdict = sequence(answers)
     return Held(
         gettext("Figure 4-3: two parties, 1/99 to 50/50"),
         gettext("two parties, the same rows in all: does the smaller find more of the Charged Off together?"),
         sequence(
-            gettext(
-                "with {share}: {gap}", share=figures.percent(_share(gain)), gap=page.gap(gain.relation["specificity"])
-            )
+            gettext("with {share}: {gap}", share=_percent(gain), gap=page.gap(gain.relation["specificity"]))
             for gain in smaller
         ),
         verdict,
@@ -155,6 +158,10 @@ def _figure_4_3(gains: Sequence[Gain]) -> Held:
 
 def _share(gain: Gain) -> float:
     return share_of(gain) or 0.0
+
+
+def _percent(gain: Gain) -> str:
+    return f"{100 * _share(gain):g}{figures.SPACE}%"
 
 
 def _on_paillier(run: Run) -> Iterator[Held]:
@@ -183,7 +190,7 @@ def _on_paillier(run: Run) -> Iterator[Held]:
         )
         yield Held(
             gettext("Section 4.3: Paillier"),
-            gettext("what encryption costs in computing and in communicating: does it cost time?"),
+            gettext("what encryption costs in computing and in communicating: is an epoch longer?"),
             ours,
             gettext("yes") if relation.low > 1 else gettext("no difference beyond the spread"),
         )

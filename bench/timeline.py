@@ -36,9 +36,17 @@ def by_process(events: Sequence[Mapping[str, Any]]) -> Events:
     """Sort the events of trace.json by process, without those that only name one."""
     found: dict[int, list[Mapping[str, Any]]] = {}
     for event in events:
-        if event.get("ph") == "X":
+        if event.get("ph") == "X" and all(isinstance(event.get(key), int | float) for key in ("pid", "ts", "dur")):
             found.setdefault(int(event["pid"]), []).append(event)
     return found
+
+
+def end(run: Run, case: Case, events: Events, repeat: int) -> float:
+    """Return when the last epoch of a case's parties ended in ``repeat``; 0 where the trace does not say."""
+    place = list(run["cases"]).index(case)
+    processes = [trace_process(place, repeat, number) for number in range(len(case.get("parties") or []))]
+    ends = [event["ts"] + event["dur"] for process in processes for event in events.get(process, ())]
+    return float(max(ends, default=0.0) * 1e-6)
 
 
 def timeline(

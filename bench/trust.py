@@ -6,22 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench import compare, figures, findings, page, recorded
-from bench.figures import dig
+from bench.figures import dig, measured
 from bench.findings import Case, Run, label_of, repeats_of
 from bench.language import gettext, listed, ngettext, sequence
 from bench.page import Cell, Table
 
-# Grades of a concern. What is grave leaves nothing to decide by; a condition says for what the figures hold, and is
-# nothing that a better run would not have.
-GRAVE, RESERVATION, CONDITION = "grave", "reservation", "condition"
+# Grades of a concern, the gravest first. What is grave leaves nothing to decide by; rough are times that are known
+# roughly only; a condition says for what the figures hold, and is nothing that a better run would not have.
+GRAVE, ROUGH, RESERVATION, CONDITION = "grave", "rough", "reservation", "condition"
+GRADES = {GRAVE: "unfit", ROUGH: "rough", RESERVATION: "reserved", CONDITION: "fit"}
 
-# Worth a reservation: repeats that lie this far apart (of their median), an interval of ratios whose ends have this
-# ratio, less of the epoch than this in named phases, and more CPU time than this given to others.
+# Worth a concern: repeats that lie this far apart (of their median), an interval of ratios whose ends have this ratio,
+# one of AUC as wide as this, less of the epoch than this in named phases, more CPU time than this given to others.
 WIDE_SPREAD = 0.2
-WIDE_INTERVAL = 2.0
+WIDE_INTERVAL = 1.5
+WIDE_GAP = 0.02
 LEAST_ATTRIBUTED = 0.95
 MOST_STOLEN = 0.01
 
+# Written as 0.0 %, it is none.
+_LEAST_STOLEN = 0.0005
 # So many cases are named; the tables have them all.
 _NAMED = 3
 # So many concerns stand on the first screen.
@@ -47,7 +51,7 @@ def concerns(run: Run) -> list[Concern]:
         *_surroundings(run),
         *_conditions(run, finished),
     ]
-    return sorted(found, key=lambda concern: (GRAVE, RESERVATION, CONDITION).index(concern.grade))
+    return sorted(found, key=lambda concern: list(GRADES).index(concern.grade))
 
 
 def _spoken_of(run: Run) -> list[Case]:
@@ -58,13 +62,36 @@ def _spoken_of(run: Run) -> list[Case]:
 
 
 def _unanswered(run: Run) -> Iterator[Concern]:
-    known = len(_spoken_of(run))
-    if known == 0:
+    """Say what of the answer is missing, or stands on another case than it was to."""
+    spoken_of = _spoken_of(run)
+    if not spoken_of:
         yield Concern(GRAVE, gettext("No federated case finished, so there is no answer."))
-    elif known == 1:
+        return
+    if len(spoken_of) == 1:
         yield Concern(
             GRAVE,
             gettext("No centralised case on the same rows finished, so there is nothing to hold the figures against."),
+        )
+    for case in spoken_of:
+        lacks = [
+            name
+            for name, path in (
+                (gettext("AUC"), ("metrics", "auc")),
+                (gettext("time per epoch"), ("time", "epoch_seconds")),
+            )
+            if not measured(dig(case, *path))
+        ]
+        if lacks:
+            yield Concern(GRAVE, gettext("{case}: not measured: {what}.", case=label_of(case), what=listed(lacks)))
+    due = findings.intended(run)
+    if due is not None and due is not spoken_of[0]:
+        yield Concern(
+            RESERVATION,
+            gettext(
+                "The answer speaks of {case}, for {failed} has no result.",
+                case=label_of(spoken_of[0]),
+                failed=label_of(due),
+            ),
         )
 
 
@@ -74,14 +101,17 @@ def _unfinished(run: Run) -> Iterator[Concern]:
             RESERVATION,
             gettext("The run is unfinished or was interrupted; figures of the remaining cases are missing."),
         )
-    other = [case for case in run["cases"] if case.get("status") in ("failed", "pending")]
+    other = [
+        str(case.get("title") or case["id"]) for case in run["cases"] if case.get("status") in ("failed", "pending")
+    ]
     if other:
         yield Concern(
             RESERVATION,
             gettext(
-                "{n} of {all} cases failed or did not finish; they are listed below.",
+                "{n} of {all} cases failed or did not finish: {cases}.",
                 n=len(other),
                 all=len(run["cases"]),
+                cases=_some(other),
             ),
         )
 
@@ -107,32 +137,47 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _spreads(run: Run, finished: Sequence[Case]) -> Iterator[Concern]:
-    """Name the cases whose repeats lie far apart, and the interval of the answer where it says little."""
-    wide = sorted(((spread, label_of(case)) for case, spread in _known_spreads(finished)), reverse=True)
-    wide = [(spread, name) for spread, name in wide if spread > WIDE_SPREAD]
-    if wide:
-        names = [gettext("{case} {share}", case=name, share=figures.percent(spread)) for spread, name in wide]
+    """Name intervals of the answer that say little, and the cases whose repeats lie far apart."""
+    spoken_of = _spoken_of(run)
+    times = findings.relate_times(*spoken_of) if len(spoken_of) > 1 else None
+    if times and times.low and times.high and times.high > WIDE_INTERVAL * times.low:
         yield Concern(
-            RESERVATION,
+            ROUGH,
             gettext(
-                "In {n} of {all} cases the repeats' times per epoch lie more than {limit} of their median apart: "
-                "{cases}.",
-                n=len(wide),
-                all=len(finished),
-                limit=figures.percent(WIDE_SPREAD),
-                cases=_some(names),
+                "The times' ratio to centralised is known roughly only, between {low} and {high}: more repeats and a "
+                "quiet machine narrow it (--repeats 10).",
+                low=figures.number(times.low),
+                high=figures.number(times.high),
             ),
         )
-    spoken_of = _spoken_of(run)
-    relation = findings.relate_times(*spoken_of) if len(spoken_of) > 1 else None
-    if relation and relation.low and relation.high and relation.high > WIDE_INTERVAL * relation.low:
+    gap = findings.relate_scores(run, spoken_of[0], spoken_of[1], "auc") if len(spoken_of) > 1 else None
+    if gap and gap.low is not None and gap.high is not None and gap.high - gap.low > WIDE_GAP:
         yield Concern(
             RESERVATION,
             gettext(
-                "The times' ratio to centralised is known roughly only, between {low} and {high}: more repeats narrow "
-                "it (--repeats 10).",
-                low=figures.number(relation.low),
-                high=figures.number(relation.high),
+                "The difference of AUC is known roughly only, between {low} and {high}: more rows or repeats narrow "
+                "it.",
+                low=figures.difference(gap.low),
+                high=figures.difference(gap.high),
+            ),
+        )
+    known = _known_spreads(finished)
+    wide = [(case not in spoken_of, -spread, label_of(case)) for case, spread in known if spread > WIDE_SPREAD]
+    if wide:
+        yield Concern(
+            RESERVATION,
+            gettext(
+                "In {n} of {all} cases with epochs the repeats' times per epoch lie more than {limit} of their median "
+                "apart: {cases}.",
+                n=len(wide),
+                all=len(known),
+                limit=figures.percent(WIDE_SPREAD),
+                cases=_some(
+                    [
+                        gettext("{case} {share}", case=name, share=figures.percent(-less))
+                        for _, less, name in sorted(wide)
+                    ]
+                ),
             ),
         )
 
@@ -152,7 +197,7 @@ def _gaps(finished: Sequence[Case]) -> Iterator[Concern]:
                 gettext(
                     "{case}: only {share} of the epoch of {party} is in named phases.",
                     case=label_of(case),
-                    share=figures.percent(share["low"]),
+                    share=f"{100 * share['low']:.1f}{figures.SPACE}%",
                     party=party,
                 ),
             )
@@ -244,7 +289,7 @@ def section(run: Run) -> dict[str, Any]:
     against = [concern.text for concern in found if concern.grade != CONDITION]
     grade = found[0].grade if found else CONDITION
     return {
-        "grade": {GRAVE: "unfit", RESERVATION: "reserved", CONDITION: "fit"}[grade],
+        "grade": GRADES[grade],
         "verdict": _verdict(grade, len(against)),
         "rests_on": _rests_on(run),
         "first": against[:_AT_FIRST],
@@ -258,6 +303,8 @@ def section(run: Run) -> dict[str, Any]:
 def _verdict(grade: str, reservations: int) -> str:
     if grade == GRAVE:
         return gettext("Not fit to decide by.")
+    if grade == ROUGH:
+        return gettext("Scores and bytes can be relied on, times only roughly.")
     if grade == RESERVATION:
         return ngettext(
             "Can be relied on, with {n} reservation.",
@@ -276,7 +323,14 @@ def _rests_on(run: Run) -> str:
     parts = [repeats_of(spoken_of or run["cases"])]
     if spreads:
         parts.append(
-            gettext("their times per epoch at most {share} of the median apart", share=figures.percent(max(spreads)))
+            gettext(
+                "the times per epoch of the two cases compared at most {share} of their median apart",
+                share=figures.percent(max(spreads)),
+            )
+            if len(spoken_of) > 1
+            else gettext(
+                "its times per epoch at most {share} of their median apart", share=figures.percent(max(spreads))
+            )
         )
     if loads and cores:
         parts.append(gettext("load {load} on {cores} cores before the run", load=f"{loads[0]:.2f}", cores=cores))
@@ -286,19 +340,26 @@ def _rests_on(run: Run) -> str:
 
 
 def _slowed(run: Run) -> str:
-    """Say what slowed the processors down during the run, as far as the system tells."""
+    """Say what slowed the processors down during the run, of what the system counts."""
     slowed = dig(run, "environment", "slowed") or {}
-    known = {key: value for key, value in slowed.items() if value is not None}
+    watched = {
+        "stolen_share": gettext("CPU time of others"),
+        "quota_periods": gettext("CPU quota"),
+        "heat_events": gettext("heat"),
+    }
+    known = [name for key, name in watched.items() if slowed.get(key) is not None]
     words = []
-    if known.get("stolen_share"):
-        words.append(gettext("{share} of the CPU time went to others", share=figures.percent(known["stolen_share"])))
-    if known.get("quota_periods"):
-        words.append(gettext("CPU quota used up in {n} periods", n=figures.count(known["quota_periods"])))
-    if known.get("heat_events"):
-        words.append(gettext("slowed down {n} times by heat", n=figures.count(known["heat_events"])))
+    if (slowed.get("stolen_share") or 0.0) >= _LEAST_STOLEN:
+        words.append(gettext("{share} of the CPU time went to others", share=figures.percent(slowed["stolen_share"])))
+    if slowed.get("quota_periods"):
+        words.append(gettext("CPU quota used up in {n} periods", n=figures.count(slowed["quota_periods"])))
+    if slowed.get("heat_events"):
+        words.append(gettext("slowed down {n} times by heat", n=figures.count(slowed["heat_events"])))
     if words:
         return listed(words)
-    return gettext("no throttling seen") if known else gettext("throttling not measured")
+    if not known:
+        return gettext("throttling not measured")
+    return gettext("no throttling seen (watched: {what})", what=listed(known))
 
 
 def _facts(run: Run) -> Table:

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fixture_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from page_helpers import Page, change
+from scipy import stats
 
 from bench import charts, compare, figures, results
 
@@ -428,6 +430,24 @@ def test_the_page_needs_nothing_else_and_its_plot_is_to_scale(folders: dict[str,
     per_unit = (limit - one) / math.log(1.05)
     for kind, values in (("estimate", [r.estimate for r in epochs]), ("range", [r.low for r in epochs])):
         assert places(kind) == pytest.approx([one + per_unit * math.log(value) for value in values], abs=0.5)
+
+
+scores = st.floats(0.0, 1.0)
+
+
+@given(st.lists(st.tuples(scores, scores), min_size=3, max_size=8), st.floats(0.0, 2.0))
+def test_repeats_that_draw_from_the_same_rows_widen_the_interval(
+    pairs: list[tuple[float, float]], overlap: float
+) -> None:
+    """Nadeau and Bengio's variance of the mean, (1/n + overlap) s^2, against NumPy's and SciPy's."""
+    a, b = (list(side) for side in zip(*pairs, strict=True))
+    found = compare.relate(a, b, "", paired=True, overlap=overlap)
+    if found.low is None or found.high is None:
+        return
+    gaps = np.subtract(b, a)
+    half = stats.t.ppf(0.975, len(gaps) - 1) * np.sqrt((1 / len(gaps) + overlap) * np.var(gaps, ddof=1))
+    assert found.estimate == pytest.approx(gaps.mean(), abs=1e-12)
+    assert (found.low, found.high) == pytest.approx((gaps.mean() - half, gaps.mean() + half), rel=1e-6, abs=1e-12)
 
 
 ratios = st.floats(1e-9, 1e9)

@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_scores_repeat_by_repeat(run: Path) -> None:
             assert page.column(SECTION, f"{heading}, together")[name][1] == median(together[metric])
         gain = (together["specificity"] - alone["specificity"]).mean()
         assert page.column(SECTION, "Difference")[name][1] == pytest.approx(gain)
-    assert "training together gave" in page.text
+    assert "had a higher specificity with the common model than with their own" in page.text
 
 
 def test_without_a_party_alone_there_is_no_such_section(run: Path) -> None:
@@ -51,7 +51,7 @@ def test_without_a_party_alone_there_is_no_such_section(run: Path) -> None:
 
     page = page_of(change(run, fail_local))
     assert "What each party gains" not in page.text
-    assert "training together gave" not in page.text
+    assert "the common model" not in page.text
 
 
 def made(splits: dict[str, list[tuple[float, float, float]]]) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -95,12 +95,14 @@ def test_what_is_said_is_what_the_intervals_say(splits: dict[str, list[tuple[flo
         assert said is None
     elif higher:
         assert said is not None
-        assert f"gave {len(higher)} of {len(called)} parties a higher specificity" in said
+        assert f"Of {len(called)} parties under" in said
+        assert f", {len(higher)} had a higher specificity with the common model" in said
         assert figures.difference(max(relation.estimate or 0 for relation in higher)) in said
         assert (f"{len(lower)} had a lower one" in said) == bool(lower)
     else:
         assert said is not None
-        assert f"gave none of {len(called)} parties" in said
+        assert said.startswith(f"Of {len(called)} parties under ")
+        assert "none was shown to have a higher specificity" in said
     shares = [split for split in splits if "/" in split]
     section = gains_page.section(found)
     assert (section is None) == (not splits)

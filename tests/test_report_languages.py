@@ -157,7 +157,7 @@ def test_sentences_are_whole(tmp_path: Path) -> None:
     )
     assert "在最大参与方 10000/host（45,695 行训练数据）的一个 epoch 中：计算 7" in text
     assert "所有参与方每个 epoch 共发送 1,206\N{NO-BREAK SPACE}B（3 次均相同）" in text
-    assert "12 个用例中有 2 个失败或未完成；见下文列表。" in text
+    assert "12 个用例中有 2 个失败或未完成：Federated, Paillier；Federated, DP。" in text
     assert "9 个完成、1 个失败、1 个跳过、1 个待运行" in text
     assert "第 1 次重复：参与方 9998 只有一个类别（Charged Off）" in text
     assert "party 9998/host did not answer within 10 s (epoch 3)" in text  # an error stays as it was recorded

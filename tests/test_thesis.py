@@ -65,7 +65,7 @@ def test_each_finding_stands_beside_what_came_out(tmp_path: Path) -> None:
 def test_the_table_is_borne_out_only_by_scores_like_its_own(tmp_path: Path) -> None:
     run = thesis_run(tmp_path / "run")
     name = "Table 3-4: centralised logistic regression"
-    assert rows_of(with_scores(run, thesis_page.TABLE_3_4))[name][2] == "yes: every figure within 0.03"
+    assert rows_of(with_scores(run, thesis_page.TABLE_3_4))[name][2] == "yes: no figure more than 0.00 off"
     assert rows_of(with_scores(run, {"recall_0": 0.58}))[name][2] == "no: a figure is 0.08 off"
 
 
@@ -81,10 +81,10 @@ def test_other_suites_have_no_such_section(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gains", "answer"),
     [
-        ((0.1, 0.1), "yes, at every share"),
-        ((0.1, 0.0), "at 1.0\N{NO-BREAK SPACE}% only"),
-        ((0.0, 0.0), "no: at no share"),
-        ((-0.1, 0.0), "no: at no share"),
+        ((0.1, 0.1), "yes at 1\N{NO-BREAK SPACE}%, 20\N{NO-BREAK SPACE}%"),
+        ((0.1, 0.0), "yes at 1\N{NO-BREAK SPACE}%; not told at 20\N{NO-BREAK SPACE}%"),
+        ((0.0, 0.0), "not told at 1\N{NO-BREAK SPACE}%, 20\N{NO-BREAK SPACE}%"),
+        ((-0.1, 0.0), "the contrary at 1\N{NO-BREAK SPACE}%; not told at 20\N{NO-BREAK SPACE}%"),
     ],
 )
 def test_the_smaller_of_two_parties_gains_where_its_interval_says_so(gains: tuple[float, float], answer: str) -> None:
@@ -99,10 +99,12 @@ def test_the_smaller_of_two_parties_gains_where_its_interval_says_so(gains: tupl
     assert table is not None
     (row,) = (row for row in table.rows if row[0].text.startswith("Figure 4-3"))
     assert row[3].text == answer
-    assert row[2].text.startswith("with 1.0\N{NO-BREAK SPACE}%: ")
+    assert row[2].text.startswith("with 1\N{NO-BREAK SPACE}%: ")
 
 
 def test_fewer_than_three_repeats_tell_nothing(tmp_path: Path) -> None:
     rows = rows_of(thesis_run(tmp_path / "run", repeats=1))
-    assert rows["Figure 4-2: three parties, 25/25/50"][2] == "cannot tell: fewer than 3 repeats"
+    assert (
+        rows["Figure 4-2: three parties, 25/25/50"][2] == "shown for 0 of 3 parties, the contrary for 0; not told for 3"
+    )
     assert "Section 4.3: Paillier" not in rows
