@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import charts, compare, figures, findings, report, results
+from bench import charts, compare, figures, findings, report, results, trust
 from bench.compare import BASE, Row
 from bench.figures import dig
 from bench.findings import Run
@@ -49,7 +49,10 @@ def _contents(runs: Sequence[Run], limit: float | None, command: str) -> dict[st
         "judged": None if judged is None else _judged(judged),
         "runs": _runs(runs),
         "conditions": {name: compare.differing_conditions(base, run, name) for name, run in others.items()},
-        "concerns": {name: findings.concerns(run) for name, run in zip(compare.NAMES, runs, strict=False)},
+        "concerns": {
+            name: [concern.text for concern in trust.concerns(run)]
+            for name, run in zip(compare.NAMES, runs, strict=False)
+        },
         "plot_of_ratios": _plot(base, compared, limit),
         "cases": [
             _case(base, identifier, compared)

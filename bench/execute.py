@@ -276,6 +276,7 @@ def _execute(session: _Session) -> int:
     """Run what is pending, repeat by repeat over all cases, so that slow drifts of the machine meet all alike."""
     run, checked = session.run, session.suite
     run["finished"] = None
+    before = environment.slow_downs()
     try:
         for repeat in range(1, checked.repeats + 1):
             if not _pending(session, repeat):
@@ -287,9 +288,18 @@ def _execute(session: _Session) -> int:
         _note_end(run)
     finally:
         run["environment"]["load_after"] = environment.load_average()
+        _note_slow_downs(run["environment"], environment.slowed(before, environment.slow_downs()))
         results.save(session.folder, run)
         _close(session)
     return 1 if any(entry["status"] == "failed" for entry in run["cases"]) else 0
+
+
+def _note_slow_downs(facts: dict[str, Any], now: dict[str, float | None]) -> None:
+    """Note what slowed the machine; of a run that was resumed, the worse."""
+    earlier = facts.get("slowed") or {}
+    facts["slowed"] = {
+        key: max((value for value in (now[key], earlier.get(key)) if value is not None), default=None) for key in now
+    }
 
 
 def _note_end(run: dict[str, Any]) -> None:
@@ -437,7 +447,9 @@ def _write_down(session: _Session, case: Case, repeat: int, outcome: Outcome) ->
         who = {"party": party.party, "role": party.role}
         results.append_rows(folder, "epochs.csv", ({**key, **who, **row} for row in epoch_rows(party.recorder)))
         process = results.trace_process(session.suite.cases.index(case), repeat, number)
-        events += chrome_events(party.recorder, process, f"{case.id}, repeat {repeat}: {party.party}/{party.role}")
+        name = f"{case.id}, repeat {repeat}: {party.party}/{party.role}"
+        zero = outcome.samples.began if party.sampled_from is None else party.sampled_from
+        events += chrome_events(party.recorder, process, name, zero or 0.0)
     results.append_events(folder / "trace.json", events)
     results.append_rows(folder, "resources.csv", ({**key, **row} for row in outcome.samples.rows))
     warmup, local_epochs = session.suite.warmup_epochs, case.training.local_epochs

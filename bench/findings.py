@@ -1,4 +1,4 @@
-"""What a run says: the answer in sentences, what speaks against relying on it, and the differences it rests on."""
+"""What a run says: which cases its answer speaks of, how they differ, and the sentences on them with all figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench import compare, figures, recorded
+from bench.compare import Relation
 from bench.figures import dig, measured
 from bench.language import gettext, gettext_noop, listed, ngettext, sequence
 from bench.measure.trace import COMMUNICATING, PHASES
@@ -25,10 +26,6 @@ OVERALL = {
     "specificity": gettext_noop("Specificity"),
 }
 PER_CLASS = ("precision", "recall", "f1")
-
-# Worth a warning: repeats that lie this far apart (of their median), and less of the epoch than this in named phases.
-WIDE_SPREAD = 0.2
-LEAST_ATTRIBUTED = 0.95
 
 _EQUALS = f"{figures.SPACE}={figures.SPACE}"
 
@@ -56,11 +53,12 @@ def first_line(run: Run) -> str:
 
 def headline(run: Run) -> Case | None:
     """Return the finished case that the answer speaks of: "federated" if there, else the first federated one."""
-    candidates = [case for case in run["cases"] if figures.finished(case) and _is_federated(case)]
+    candidates = [case for case in run["cases"] if figures.finished(case) and is_federated(case)]
     return next((case for case in candidates if case["id"] == "federated"), candidates[0] if candidates else None)
 
 
-def _is_federated(case: Case) -> bool:
+def is_federated(case: Case) -> bool:
+    """Say whether the parties of a case trained together."""
     return case.get("engine") not in ("centralised", "local")
 
 
@@ -91,25 +89,18 @@ def on_same_rows(one: Case, other: Case) -> bool:
     return all(one.get(key) == other.get(key) for key in ("dataset", "split", "balance"))
 
 
-def answer(run: Run, scores: pd.DataFrame) -> list[str]:
-    """Say in a few sentences what federated cost against centralised."""
-    case = headline(run)
-    if case is None:
-        return [gettext("No federated case finished in this run, so there is no answer yet; the cases below say why.")]
-    base = baseline(case, run["cases"])
-    sentences = [_answer_time(case, base), _answer_parts(case)]
-    if base is None:
-        return [
-            *sentences,
-            gettext(
-                "No centralised case on the same rows finished, so there is nothing to hold these figures against."
-            ),
-        ]
-    return [*sentences, *_answer_scores(run, scores, case, base)]
+def relate_times(case: Case, base: Case) -> Relation | None:
+    """Relate the seconds per epoch of ``case`` to those of ``base``, repeat by repeat; None where they share none.
+
+    The cases take turns, so that both meet the machine's moods.
+    """
+    ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
+    pairs = figures.in_pairs(base, theirs, case, ours)
+    return compare.relate(*pairs, "s", paired=True) if pairs else None
 
 
-def _answer_time(case: Case, base: Case | None) -> str:
-    """Compare the seconds per epoch, repeat by repeat: the cases take turns, so that both meet the machine's moods."""
+def time_sentence(case: Case, base: Case | None) -> str:
+    """Compare the seconds per epoch with those of centralised, with all that the comparison rests on."""
     ours, theirs = (dig(side, "time", "epoch_seconds") for side in (case, base))
     unit = figures.time_unit(found["median"] for found in map(measured, (ours, theirs)) if found)
     spoken, reference = (_time_in_words(summary, unit) for summary in (ours, theirs))
@@ -174,7 +165,7 @@ def _time_in_words(summary: Any, unit: figures.Unit) -> str:
     return in_words(summary, lambda value: figures.in_unit(value, unit), f"{figures.SPACE}{unit.name}")
 
 
-def _answer_parts(case: Case) -> str:
+def parts_sentence(case: Case) -> str:
     """Say what the largest party's time went into, and how much went over the wire.
 
     The shares are those of each repeat's epoch, so that they add up, but for taking the median of each.
@@ -224,11 +215,11 @@ def anatomy(case: Case) -> tuple[str | None, dict[str, Any]]:
     return party, {**grouped, **{phase: phases[phase] for phase in others}}
 
 
-def _answer_scores(run: Run, scores: pd.DataFrame, case: Case, base: Case) -> list[str]:
+def scores_sentence(run: Run, scores: pd.DataFrame, case: Case, base: Case) -> str:
     """Compare the scores that matter most: AUC, and how much of class 0 is found."""
     ours, theirs = case.get("metrics"), base.get("metrics")
     if not ours or not theirs:
-        return [gettext("The scores of one of the two were not measured.")]
+        return gettext("The scores of one of the two were not measured.")
     paired = paired_differences(scores, case, base).get(model_of(case) or "", {})
     class_name = (dig(run, "datasets", str(case.get("dataset")), "class_names") or [gettext("class 0")])[0]
     parts = []
@@ -247,11 +238,8 @@ def _answer_scores(run: Run, scores: pd.DataFrame, case: Case, base: Case) -> li
         )
     rows = dig(run, "datasets", str(case.get("dataset")), "splits", str(case.get("split")), "test_rows")
     if not rows:
-        return [gettext("On the common test set, {scores}.", scores=sequence(parts))]
-    spoken = gettext(
-        "On the common test set of {rows} rows, {scores}.", rows=figures.count(rows), scores=sequence(parts)
-    )
-    return [spoken]
+        return gettext("On the common test set, {scores}.", scores=sequence(parts))
+    return gettext("On the common test set of {rows} rows, {scores}.", rows=figures.count(rows), scores=sequence(parts))
 
 
 def paired_differences(scores: pd.DataFrame, case: Case, base: Case) -> dict[str, dict[str, Any]]:
@@ -277,93 +265,6 @@ def model_of(case: Case) -> str | None:
     return next(iter(models)) if len(models) == 1 else None
 
 
-def concerns(run: Run) -> list[str]:
-    """List what speaks against relying on the figures, most general first."""
-    found = []
-    finished = [case for case in run["cases"] if figures.finished(case)]
-    if not run.get("finished"):
-        found.append(gettext("The run is unfinished or was interrupted; figures of the remaining cases are missing."))
-    other = [case for case in run["cases"] if case.get("status") in ("failed", "pending")]
-    if other:
-        found.append(
-            gettext(
-                "{n} of {all} cases failed or did not finish; they are listed below.",
-                n=len(other),
-                all=len(run["cases"]),
-            )
-        )
-    few = [label_of(case) for case in finished if len(case.get("repeats_done") or []) < compare.LEAST_VALUES]
-    if few:
-        found.append(
-            gettext(
-                "Fewer than {least} repeats, so no difference can be called (--repeats 5): {cases}.",
-                least=compare.LEAST_VALUES,
-                cases=sequence(few),
-            )
-        )
-    for case in finished:
-        spread = relative_spread(dig(case, "time", "epoch_seconds"))
-        if spread is not None and spread > WIDE_SPREAD:
-            found.append(
-                gettext(
-                    "{case}: the repeats' times per epoch lie {share} of their median apart.",
-                    case=label_of(case),
-                    share=figures.percent(spread),
-                )
-            )
-        party, share = least_attributed(case)
-        if share and share["low"] < LEAST_ATTRIBUTED:
-            found.append(
-                gettext(
-                    "{case}: only {share} of the epoch of {party} is in named phases.",
-                    case=label_of(case),
-                    share=figures.percent(share["low"]),
-                    party=party,
-                )
-            )
-        found += [
-            gettext(
-                "{case}: party {party} was lost in repeat {repeat}, whose figures are those of "
-                "the parties that were left.",
-                case=label_of(case),
-                party=lost["party"],
-                repeat=lost["repeat"],
-            )
-            for lost in case.get("lost_parties") or []
-        ]
-    found += _sharing(run, finished)
-    if dig(run, "revision", "dirty"):
-        found.append(gettext("The code had local changes: its revision alone does not reproduce the run."))
-    found += [_sentence(line) for line in dig(run, "environment", "warnings") or []]
-    return found
-
-
-def _sharing(run: Run, finished: Sequence[Case]) -> list[str]:
-    """Say who had the machine to itself and who shared it: a ratio of their times holds for such a machine."""
-    lines = []
-    together = [case for case in finished if case.get("network") == "loopback"]
-    if together and any(case.get("engine") == "centralised" for case in finished):
-        parties = max(sum(dig(party, "role") != "arbiter" for party in case.get("parties") or []) for case in together)
-        cores = dig(run, "environment", "cores_available")
-        most = gettext("up to {n}", n=min(parties, cores)) if parties and cores else gettext("more")
-        lines.append(
-            gettext(
-                "Centralised used one core, the parties together {most}: on one machine the parties share cores and "
-                "memory, on machines of their own they would not.",
-                most=most,
-            )
-        )
-    lines += [
-        gettext(
-            "{case}: trained one party after the other, so that none shared the machine with another.",
-            case=label_of(case),
-        )
-        for case in finished
-        if case.get("engine") == "local"
-    ]
-    return lines
-
-
 def least_attributed(case: Case) -> tuple[str, figures.Summary] | tuple[None, None]:
     """Return the party with the least share of its epoch in named phases in any repeat, and its share."""
     by_party = dig(case, "time", "by_party") or {}
@@ -378,13 +279,6 @@ def relative_spread(summary: Any) -> float | None:
     if found is None or found["n"] < 2 or not found["median"]:
         return None
     return float((found["high"] - found["low"]) / found["median"])
-
-
-def _sentence(line: object) -> str:
-    """Make a warning line a sentence."""
-    text = recorded.say(line)
-    text = f"{text[:1].upper()}{text[1:]}"
-    return text if text.endswith(".") else gettext("{sentence}.", sentence=text)
 
 
 def label_of(case: Case) -> str:

@@ -68,21 +68,39 @@ def _together(run: Run, local: Case) -> Case | None:
     return next((case for case in cases if case.get("privacy") == "plain"), cases[0] if cases else None)
 
 
+def tally(found: Sequence[Gain]) -> tuple[list[Gain], list[Gain], int]:
+    """Return the parties whose specificity is higher together, those with a lower one, and how many show neither."""
+    called = [gain for gain in found if gain.relation["specificity"].low is not None]
+    more = [gain for gain in called if _sign(gain.relation["specificity"]) > 0]
+    less = [gain for gain in called if _sign(gain.relation["specificity"]) < 0]
+    return more, less, len(called) - len(more) - len(less)
+
+
+def clause(found: Sequence[Gain]) -> str | None:
+    """Count for the answer the parties that gain; None where that cannot be told of any."""
+    more, less, rest = tally(found)
+    values = {"more": len(more), "less": len(less), "rest": rest, "all": len(more) + len(less) + rest}
+    if not values["all"]:
+        return None
+    return gettext(
+        "against their own models, {more} of {all} parties have a higher specificity, {less} a lower one, and {rest} "
+        "show no difference beyond the spread",
+        **values,
+    )
+
+
 def sentence(found: Sequence[Gain]) -> str | None:
     """Say for how many parties training together found more of class 0; None where there is nothing to say."""
-    relations = [gain.relation["specificity"] for gain in found]
-    called = [relation for relation in relations if relation.low is not None]
-    if not called:
+    more, less, rest = tally(found)
+    parties = len(more) + len(less) + rest
+    if not parties:
         return None
-    more = [gain for gain in found if _sign(gain.relation["specificity"]) > 0]
-    less = [gain for gain in found if _sign(gain.relation["specificity"]) < 0]
-    rest = len(called) - len(more) - len(less)
     lower = [gettext("{n} had a lower one", n=len(less))] if less else []
     if not more:
         none = gettext(
             "Against their own models, training together gave none of {all} parties a higher specificity "
             "beyond the spread of the repeats",
-            all=len(called),
+            all=parties,
         )
         return gettext("{sentence}.", sentence=sequence([none, *lower]))
     best = max(more, key=lambda gain: gain.relation["specificity"].estimate or 0.0)
@@ -90,7 +108,7 @@ def sentence(found: Sequence[Gain]) -> str | None:
         "Against their own models, training together gave {n} of {all} parties a higher specificity "
         "(at most {gain}, {rows} rows of split {split})",
         n=len(more),
-        all=len(called),
+        all=parties,
         gain=figures.difference(best.relation["specificity"].estimate or 0.0),
         rows=figures.count(best.rows),
         split=recorded.say(best.local["split"]),
@@ -133,7 +151,7 @@ def section(found: Sequence[Gain]) -> dict[str, Any] | None:
         confidence=figures.CONFIDENCE,
         repeats=repeats_of(gain.local for gain in found),
     )
-    return {"plot": _plot(found), "table": Table(caption, columns, body)}
+    return {"said": sentence(found), "plot": _plot(found), "table": Table(caption, columns, body)}
 
 
 def _difference(relation: Relation) -> Cell:
@@ -154,7 +172,7 @@ def _plot(found: Sequence[Gain]) -> Plot | None:
     for gain in found:
         by_local.setdefault(str(gain.local["id"]), []).append(gain)
     for pair in by_local.values():
-        share = _share(pair)
+        share = share_of(pair[0])
         values = {
             name: summary["median"]
             for name, summary in zip(
@@ -187,9 +205,9 @@ def _rows(gain: Gain) -> float:
     return gain.rows
 
 
-def _share(pair: Sequence[Gain]) -> float | None:
-    """Return the smaller party's share where the split is two percentages; None for other splits."""
-    parts = str(pair[0].local["split"]).partition(",")[0].split("/")
+def share_of(gain: Gain) -> float | None:
+    """Return the smaller party's share where a party's split is two percentages; None for other splits."""
+    parts = str(gain.local["split"]).partition(",")[0].split("/")
     try:
         sizes = [float(part) for part in parts]
     except ValueError:

@@ -15,6 +15,8 @@ from bench.language import gettext, gettext_noop, listed, sequence
 from bench.page import Cell, Table
 
 _NOTHING = gettext_noop("no plain case")
+# So many protections are named in the answer one by one.
+_NAMED = 3
 
 
 def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
@@ -24,6 +26,7 @@ def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
         return None
     first = _first_of_each(cases)
     return {
+        "said": sentence(run),
         "plot": _plot(first),
         "costs": _costs(cases, scores),
         "learns": _learns(cases),
@@ -34,15 +37,46 @@ def section(run: Run, scores: pd.DataFrame) -> dict[str, Any] | None:
 
 def sentence(run: Run) -> str | None:
     """Say what each protection costs against plain on the same rows; None where that cannot be told of any."""
+    parts = [
+        gettext("{case} {times} times ({interval})", case=label_of(case), times=cell.text, interval=cell.spread)
+        for case, cell in _ratios(run)
+    ]
+    return gettext("Against plain, an epoch took: {cases}.", cases=sequence(parts)) if parts else None
+
+
+def clause(run: Run) -> str | None:
+    """Say the same for the answer: of many protections, of the cheapest and the dearest."""
+    found = sorted(_ratios(run), key=lambda pair: pair[1].value or 0.0)
+    shown = [found[0], found[-1]] if len(found) > _NAMED else found
+    modes = [_mode(case) for case, _ in shown]
+    parts = [
+        gettext(
+            "{times} times as long with {protection} ({interval})",
+            times=cell.text,
+            protection=mode if modes.count(mode) == 1 else label_of(case),
+            interval=cell.spread,
+        )
+        for mode, (case, cell) in zip(modes, shown, strict=True)
+    ]
+    if len(found) > _NAMED:
+        return gettext(
+            "of {n} protections, against plain an epoch takes from {cheapest} to {dearest}",
+            n=len(found),
+            cheapest=parts[0],
+            dearest=parts[1],
+        )
+    return gettext("against plain an epoch takes {cases}", cases=listed(parts)) if parts else None
+
+
+def _ratios(run: Run) -> list[tuple[Case, Cell]]:
+    """Return the first case of each protection with its time as a multiple of plain, where that can be told."""
     cases = _protected(run)
-    parts = []
+    found = []
     for case in _first_of_each(cases):
         base = plain(case, cases)
-        cell = page.ratio(case, base) if base and base is not case else None
-        if cell is not None and cell.value is not None:
-            values = {"case": label_of(case), "times": cell.text, "interval": cell.spread}
-            parts.append(gettext("{case} {times} times ({interval})", **values))
-    return gettext("Against plain, an epoch took: {cases}.", cases=sequence(parts)) if parts else None
+        if base and base is not case:
+            found.append((case, page.ratio(case, base)))
+    return [(case, cell) for case, cell in found if cell.value is not None]
 
 
 def _protected(run: Run) -> list[Case]:

@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,7 +18,21 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from bench import charts, command, figures, findings, gains_page, language, page, privacy_page, recorded, results
+from bench import (
+    answer,
+    charts,
+    command,
+    figures,
+    findings,
+    gains_page,
+    language,
+    page,
+    privacy_page,
+    recorded,
+    results,
+    thesis_page,
+    trust,
+)
 from bench.errors import UserError
 from bench.figures import dig, measured
 from bench.findings import Case, Run, Write, label_of, repeats_of
@@ -93,11 +108,12 @@ def _near(folder: Path) -> Path:
 def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[str, Any]:
     """Build everything that the template shows."""
     gains = gains_page.gains(run, scores)
-    said = (privacy_page.sentence(run), gains_page.sentence(gains))
     return {
         "run": {
             "id": run["run_id"],
-            **{key: str(run.get(key) or "").replace("T", " ") for key in ("created", "finished")},
+            "created": _moment(run.get("created")),
+            "finished": bool(run.get("finished")),
+            "took": _took(run),
         },
         "suite": {
             **{key: dig(run, "suite", key) for key in ("name", "title")},
@@ -105,12 +121,13 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
         },
         "first_line": findings.first_line(run),
         "synthetic": any(facts.get("synthetic") for facts in run["datasets"].values()),
-        "answer": [*findings.answer(run, scores), *(sentence for sentence in said if sentence)],
+        "answer": answer.answer(run, gains),
+        "trust": trust.section(run),
         "glance": _glance(run),
-        "concerns": findings.concerns(run),
-        "trust": _trust(run),
+        "said": _said(run, scores),
         "privacy": privacy_page.section(run, scores),
         "gains": gains_page.section(gains),
+        "thesis": thesis_page.section(run, gains),
         "accuracy": _accuracy(run, scores),
         "time": _time(run),
         "bytes": _bytes(run),
@@ -126,6 +143,40 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
 
 
 # Words and cells
+
+
+def _moment(written: object) -> str:
+    """Write a moment to the minute, with its zone; what is no moment as it stands."""
+    try:
+        moment = datetime.fromisoformat(str(written))
+    except ValueError:
+        return "" if written is None else str(written)
+    return f"{moment:%Y-%m-%d %H:%M %Z}".strip()
+
+
+def _took(run: Run) -> str | None:
+    """Write how long the run took; None where it is unknown."""
+    try:
+        begun, ended = (datetime.fromisoformat(str(run.get(key))) for key in ("created", "finished"))
+        seconds = (ended - begun).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return gettext("{n} s", n=rest)
+    return gettext("{minutes} min {seconds} s", minutes=figures.count(minutes), seconds=rest)
+
+
+def _said(run: Run, scores: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the sentences that open the sections on accuracy and on time: the answer's, with all figures."""
+    case = findings.headline(run)
+    if case is None:
+        return {"accuracy": [], "time": []}
+    base = findings.baseline(case, run["cases"])
+    return {
+        "accuracy": [findings.scores_sentence(run, scores, case, base)] if base else [],
+        "time": [findings.time_sentence(case, base), findings.parts_sentence(case)],
+    }
 
 
 def _with(run: Run, part: str) -> list[Case]:
@@ -145,7 +196,7 @@ def _glance(run: Run) -> Table:
         [
             Cell(label_of(case)),
             page.figure(dig(case, "time", "epoch_seconds"), write, page.absent(case)),
-            page.ratio(case, findings.baseline(case, run["cases"])),
+            _times_centralised(case, findings.baseline(case, run["cases"])),
             page.figure(parts.get("computing"), write, page.absent(case)),
             *(page.figure(parts.get(name), write, page.absent(case)) for name in ("communicating", "waiting")),
             page.figure(dig(case, "bytes", "epoch_sent"), write_bytes, page.absent(case)),
@@ -175,51 +226,10 @@ def _glance(run: Run) -> Table:
     return Table(caption, columns, rows)
 
 
-def _trust(run: Run) -> Table:
-    """List the facts that trust rests on."""
-    states = [str(case.get("status")) for case in run["cases"]]
-    tally = [
-        gettext("{n} {status}", n=states.count(state), status=recorded.say(state)) for state in dict.fromkeys(states)
-    ]
-    spreads = [
-        (spread, label_of(case))
-        for case in run["cases"]
-        if (spread := findings.relative_spread(dig(case, "time", "epoch_seconds"))) is not None
-    ]
-    shares = [
-        (share["low"], gettext("{case}, {party}", case=label_of(case), party=party))
-        for case in run["cases"]
-        for party, share in [findings.least_attributed(case)]
-        if share is not None
-    ]
-    sampler, rate = dig(run, "measuring", "sampler_cpu_percent"), dig(run, "measuring", "sampler_hertz")
-    widest, least = max(spreads, default=None), min(shares, default=None)
-    facts = {
-        gettext("Cases"): listed(tally) or gettext("none"),
-        gettext("Repeats"): repeats_of(run["cases"]),
-        gettext("Widest spread of the time per epoch"): gettext("not measured (it takes two repeats)")
-        if widest is None
-        else gettext("{share} of the median ({case})", share=figures.percent(widest[0]), case=widest[1]),
-        gettext("Least share of the epoch in named phases"): None
-        if least is None
-        else gettext("{share} of the epoch ({case})", share=figures.percent(least[0]), case=least[1]),
-        gettext("Load average before (1, 5, 15 minutes)"): _loads(dig(run, "environment", "load_before")),
-        gettext("Load average after"): _loads(dig(run, "environment", "load_after")),
-        gettext("Cost of the resource sampler"): None if sampler is None else _sampler(sampler, rate),
-    }
-    return _facts(gettext("What the trust rests on"), facts)
-
-
-def _sampler(percent: float, rate: float | None) -> str:
-    """Write what the sampler of CPU and memory cost."""
-    share = f"{figures.number(percent, 2)} %"
-    if rate is None:
-        return gettext("{share} of one core", share=share)
-    return gettext("{share} of one core, {rate} samples a second", share=share, rate=f"{rate:g}")
-
-
-def _loads(loads: Any) -> str | None:
-    return ", ".join(f"{load:.2f}" for load in loads) if loads else None
+def _times_centralised(case: Case, base: Case | None) -> Cell:
+    if base is None and dig(case, "time", "epoch_seconds"):
+        return Cell(gettext("no centralised case"))
+    return page.ratio(case, base)
 
 
 def _facts(caption: str, facts: Mapping[str, object]) -> Table:

@@ -51,7 +51,10 @@ class Model:
 
 @dataclass
 class PartyTrace:
-    """What one process recorded of itself; ``operations``: CPU seconds of each that its protection is made of."""
+    """What one process recorded of itself; ``operations``: CPU seconds of each that its protection is made of.
+
+    ``sampled_from``: when the sampler of its host began, on the clock of its spans; None where one sampler saw all.
+    """
 
     party: str
     role: str
@@ -61,6 +64,7 @@ class PartyTrace:
     uss: int | None
     wire: dict[str, int] | None = None
     operations: dict[str, float] = field(default_factory=dict)
+    sampled_from: float | None = None
 
 
 @dataclass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,69 @@ def load_average() -> list[float] | None:
         return None
 
 
-def _warnings(facts: dict[str, Any], processes: int) -> list[str]:
+def slow_downs() -> dict[str, float | None]:
+    """Count what has slowed this machine since it started; None where the system does not say.
+
+    ``stolen_seconds``: CPU time that the hypervisor gave to others, of ``cpu_seconds`` of all processors together.
+    ``quota_periods``: scheduling periods in which the CPU quota of this control group, or of one above it, was used up.
+    ``heat_events``: how often a core was slowed down because of its heat.
+    """
+    times = psutil.cpu_times()
+    heat = [_number(path) for path in Path("/sys/devices/system/cpu").glob("cpu*/thermal_throttle/core_throttle_count")]
+    return {
+        "stolen_seconds": getattr(times, "steal", None),
+        "cpu_seconds": sum(times[:8]),  # the last two, of guests, are contained in the others
+        "quota_periods": _quota_periods(),
+        "heat_events": _added(heat),
+    }
+
+
+def _quota_periods() -> int | None:
+    """Add up nr_throttled (kernel documentation, cgroup-v2 "cpu.stat") from this process's control group upwards."""
+    found = []
+    try:
+        entries = [line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return None
+    for controllers, group in entries:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = Path("/sys/fs/cgroup", "cpu") if controllers else Path("/sys/fs/cgroup")
+        place = root / group.lstrip("/")
+        found += [
+            _number(folder / "cpu.stat", "nr_throttled ")
+            for folder in (place, *place.parents)
+            if folder.is_relative_to(root)
+        ]
+    return _added(found)
+
+
+def _added(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _number(path: Path, key: str = "") -> int | None:
+    """Return the number in a file of the kernel, of the line that begins with ``key``; None where there is none."""
+    with suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            if line.startswith(key):
+                return int(line.removeprefix(key))
+    return None
+
+
+def slowed(before: Mapping[str, float | None], after: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return what slowed the machine between two counts of ``slow_downs``.
+
+    ``stolen_share`` is the share of all processors' time that went to others; the other two are counts.
+    """
+    gone = {key: None if (a := before[key]) is None or (b := after[key]) is None else b - a for key in before}
+    stolen, whole = gone["stolen_seconds"], gone["cpu_seconds"]
+    share = stolen / whole if stolen is not None and whole else None
+    return {"stolen_share": share, "quota_periods": gone["quota_periods"], "heat_events": gone["heat_events"]}
+
+
+def _warnings(facts: dict[str, Any]) -> list[str]:
     warnings = []
     cores = facts["cores_available"]
     load = facts["load_before"]
@@ -63,17 +127,23 @@ def _warnings(facts: dict[str, Any], processes: int) -> list[str]:
         warnings.append(f"the machine was busy before the run (load {load[0]} on {cores} cores): times may be too long")
     if facts["cpu_governor"] not in (None, "performance"):
         warnings.append(f"the CPU governor is {facts['cpu_governor']!r}: clock rates change during the run")
-    if processes > cores:
-        warnings.append(
-            f"{processes} processes (parties and arbiter) share {cores} cores: on machines of their own the parties "
-            "would wait less for each other"
-        )
-    if facts["virtualised"]:
-        warnings.append("the machine is virtual: others on the same hardware can slow it down unseen")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is not None and not battery.power_plugged:
         warnings.append("the machine runs on battery: it may be throttled")
     return warnings
+
+
+def _conditions(facts: dict[str, Any], processes: int) -> list[str]:
+    conditions = []
+    cores = facts["cores_available"]
+    if processes > cores:
+        conditions.append(
+            f"{processes} processes (parties and arbiter) share {cores} cores: on machines of their own the parties "
+            "would wait less for each other"
+        )
+    if facts["virtualised"]:
+        conditions.append("the machine is virtual: others on the same hardware can slow it down unseen")
+    return conditions
 
 
 def cores_available() -> int:
@@ -100,10 +170,11 @@ def describe(processes: int, load: list[float] | None) -> dict[str, Any]:
         "threads_per_process": 1,
         "load_before": load,
         "load_after": None,
+        "slowed": None,
         "cpu_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "virtualised": "hypervisor" in (_first_line("/proc/cpuinfo", "flags") or "").split(),
     }
-    return {**facts, "warnings": _warnings(facts, processes)}
+    return {**facts, "warnings": _warnings(facts), "conditions": _conditions(facts, processes)}
 
 
 def revision(folder: Path) -> dict[str, Any] | None:

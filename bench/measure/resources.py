@@ -21,9 +21,13 @@ _USS_EVERY = 5
 
 @dataclass
 class Samples:
-    """What one sampling brought: rows for resources.csv (without case and repeat) and what the sampler itself cost."""
+    """What one sampling brought: rows for resources.csv (without case and repeat) and what the sampler itself cost.
+
+    ``began`` is when ``t`` was 0, on this host's monotonic clock; None where nothing was sampled, or on several hosts.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    began: float | None = None
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
@@ -61,6 +65,7 @@ class Sampler:
 
     def _run(self) -> None:
         began, cpu = perf_counter(), thread_time()
+        self._samples.began = began
         host = platform.node()
         psutil.cpu_percent()  # the first call only sets the starting point
         tick = 0

@@ -157,9 +157,10 @@ def epoch_rows(recorder: Recorder) -> list[dict[str, Any]]:
     return rows
 
 
-def chrome_events(recorder: Recorder, process: int, name: str) -> list[dict[str, Any]]:
+def chrome_events(recorder: Recorder, process: int, name: str, zero: float) -> list[dict[str, Any]]:
     """Return the spans as complete events of the Chrome trace format (microseconds), under process ``process``.
 
+    ``zero`` is the moment, on the clock of the spans, from which the events' times count.
     Format: "Trace Event Format", Google, the "X" (complete) and "M" (metadata) events.
     """
     events: list[dict[str, Any]] = [
@@ -176,7 +177,7 @@ def chrome_events(recorder: Recorder, process: int, name: str) -> list[dict[str,
                 "cat": "phase",
                 "pid": process,
                 "tid": 1,
-                "ts": round(span.start * 1e6, 1),
+                "ts": round((span.start - zero) * 1e6, 1),
                 "dur": round(span.seconds * 1e6, 1),
                 "args": arguments,
             }
@@ -189,7 +190,7 @@ def chrome_events(recorder: Recorder, process: int, name: str) -> list[dict[str,
                 "cat": "epoch",
                 "pid": process,
                 "tid": 0,
-                "ts": round(epoch.start * 1e6, 1),
+                "ts": round((epoch.start - zero) * 1e6, 1),
                 "dur": round(epoch.seconds * 1e6, 1),
                 "args": {} if epoch.loss is None else {"loss": epoch.loss},
             }

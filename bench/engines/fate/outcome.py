@@ -79,17 +79,26 @@ def read(job: Job, folders: Mapping[str, Path], scale: Scaling, before: Mapping[
     longest = max((seconds for upload in uploads for seconds in upload.values()), default=0.0)
     stages = {**before, "upload of the rows": longest, **_stages(events, fetched, guest)}
     training = stages.get("HomoLR: epochs", 0.0)
+    costs = {folder: _cost_of_sampling(folder) for folder in distinct}
     return Outcome(
         models=[Model("federated", guest, weights, scale.means, scale.deviations)],
         parties=[
-            PartyTrace(party, role, rows, recorders.get(f"{party}/{role}", Recorder()), None, None)
+            PartyTrace(
+                party,
+                role,
+                rows,
+                recorders.get(f"{party}/{role}", Recorder()),
+                None,
+                None,
+                sampled_from=costs[folders[party]].get("began"),
+            )
             for party, role, rows in roles
         ],
         losses=_losses(job, recorders),
         epochs_run=max((recorder.epochs[-1].epoch for recorder in recorders.values() if recorder.epochs), default=None),
         startup_seconds=_until(stages, "HomoLR: epochs"),
         training_seconds=training,
-        samples=_samples(distinct),
+        samples=_samples(costs),
         notes=[", ".join(f"{name} {version}" for name, version in fetched[0].get("versions", {}).items())],
         stages=stages,
     )
@@ -182,12 +191,16 @@ def _until(stages: Mapping[str, float], name: str) -> float:
     return sum(stages[before] for before in (names[: names.index(name)] if name in names else names))
 
 
-def _samples(folders: list[Path]) -> Samples:
+def _cost_of_sampling(folder: Path) -> dict[str, float]:
+    """Return what a watch wrote of its sampler: when it began, its seconds and CPU seconds; empty without samples."""
+    return next((line for line in read_lines(folder / "samples.jsonl") if "party" not in line), {})
+
+
+def _samples(costs: Mapping[Path, Mapping[str, float]]) -> Samples:
     """Put together what the watches sampled; their own cost is that of the dearest."""
-    lines = [line for folder in folders for line in read_lines(folder / "samples.jsonl")]
-    costs = [line for line in lines if "party" not in line]  # one for each sampler
-    dearest = max(costs, key=lambda cost: cost["cpu_seconds"], default={"seconds": 0.0, "cpu_seconds": 0.0})
-    return Samples([line for line in lines if "party" in line], dearest["seconds"], dearest["cpu_seconds"])
+    rows = [line for folder in costs for line in read_lines(folder / "samples.jsonl") if "party" in line]
+    dearest = max(costs.values(), key=lambda cost: cost.get("cpu_seconds", 0.0), default={})
+    return Samples(rows, None, dearest.get("seconds", 0.0), dearest.get("cpu_seconds", 0.0))
 
 
 def gather_logs(folder: Path, log: Path) -> None:

@@ -149,7 +149,7 @@ def leave(path: Path, value: Any) -> None:
 def write_samples(job: Job, samples: Samples) -> None:
     """Write what was sampled, what that cost first. In a container the row without a party is not about the host."""
     rows = [row for row in samples.rows if row["party"] or not job.peers]
-    cost = {"seconds": samples.seconds, "cpu_seconds": samples.cpu_seconds}
+    cost = {"began": samples.began, "seconds": samples.seconds, "cpu_seconds": samples.cpu_seconds}
     lines = "".join(json.dumps(row) + "\n" for row in [cost, *rows])
     (job.folder / "samples.jsonl").write_text(lines)
 

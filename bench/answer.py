@@ -1,0 +1,177 @@
+"""The answer of a run, a sentence on each of what is asked: accuracy, time, and what goes over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench import compare, figures, findings, gains_page, privacy_page
+from bench.compare import Relation
+from bench.figures import dig, measured
+from bench.findings import Case, Run, label_of
+from bench.gains_page import Gain
+from bench.language import gettext, listed, ngettext, sequence
+
+# Parts of the epoch below this are left to the section on time.
+_LEAST_SHARE = 0.01
+
+
+class Said(NamedTuple):
+    """A sentence, and the word in front of it that says what it is about."""
+
+    about: str
+    sentence: str
+
+
+def answer(run: Run, found: Sequence[Gain]) -> list[Said]:
+    """Say in three sentences what federated training gave and cost; in one where no federated case finished.
+
+    ``found`` are the gains of the parties, bench.gains_page.gains.
+    """
+    case = findings.headline(run)
+    if case is None:
+        return [Said("", gettext("No federated case finished in this run, so there is no answer yet."))]
+    base = findings.baseline(case, run["cases"])
+    return [
+        Said(gettext("Accuracy:"), _closed([_accuracy(run, case, base), gains_page.clause(found)])),
+        Said(gettext("Time:"), _closed([_time(case, base), *_other_engines(run, case, base)])),
+        Said(gettext("Network:"), _closed([_bytes(case), privacy_page.clause(run)])),
+    ]
+
+
+def _closed(clauses: Sequence[str | None]) -> str:
+    return gettext("{sentence}.", sentence=sequence(clause for clause in clauses if clause))
+
+
+def _accuracy(run: Run, case: Case, base: Case | None) -> str:
+    """Hold the AUC against that of centralised, in the same repeats and so on the same rows."""
+    ours, theirs = (dig(side, "metrics", "auc") for side in (case, base))
+    values = {"case": label_of(case), "ours": _median(ours), "theirs": _median(theirs)}
+    if base is None or not measured(ours) or not measured(theirs):
+        return gettext("trained together ({case}), the model reaches an AUC of {ours}, centralised {theirs}", **values)
+    rows = dig(run, "datasets", str(case.get("dataset")), "splits", str(case.get("split")), "test_rows")
+    tested = gettext("on {n} test rows", n=figures.count(rows)) if rows else gettext("on the common test set")
+    pairs = figures.in_pairs(base, theirs, case, ours)
+    relation = compare.relate(*pairs, "", paired=True) if pairs else None
+    values |= {"tested": tested}
+    if relation is None or relation.estimate is None:
+        return gettext(
+            "trained together ({case}), the model reaches an AUC of {ours} against {theirs} centralised {tested}; "
+            "with fewer than {least} repeats no difference is called",
+            **values,
+            least=compare.LEAST_VALUES,
+        )
+    values |= {"gap": _gap(relation, len(pairs[0]) if pairs else 0)}
+    if relation.verdict in (compare.NO_DIFFERENCE, compare.IDENTICAL):
+        return gettext(
+            "trained together ({case}), the model ranks as well as centralised: AUC {ours} against {theirs} {tested} "
+            "({gap})",
+            **values,
+        )
+    if relation.estimate < 0:
+        return gettext(
+            "trained together ({case}), the model ranks worse than centralised: AUC {ours} against {theirs} {tested} "
+            "({gap})",
+            **values,
+        )
+    return gettext(
+        "trained together ({case}), the model ranks better than centralised: AUC {ours} against {theirs} {tested} "
+        "({gap})",
+        **values,
+    )
+
+
+def _median(summary: object) -> str:
+    found = measured(summary)
+    return gettext(figures.NOT_MEASURED) if found is None else figures.score(found["median"])
+
+
+def _gap(relation: Relation, repeats: int) -> str:
+    """Write a paired difference with its interval."""
+    gap = figures.difference(relation.estimate or 0.0)
+    if relation.low is None or relation.high is None:
+        return gettext("paired difference {gap}, the same in all {n} repeats", gap=gap, n=repeats)
+    return gettext(
+        "paired difference {gap}, {interval}", gap=gap, interval=_interval(relation, figures.difference, repeats)
+    )
+
+
+def _interval(relation: Relation, write: findings.Write, repeats: int) -> str:
+    assert relation.low is not None and relation.high is not None
+    return ngettext(
+        "{confidence} interval {low} to {high} over {n} repeat",
+        "{confidence} interval {low} to {high} over {n} repeats",
+        repeats,
+        confidence=figures.CONFIDENCE.replace(" ", figures.SPACE),
+        low=write(relation.low),
+        high=write(relation.high),
+        n=repeats,
+    )
+
+
+def _time(case: Case, base: Case | None) -> str:
+    """Say what an epoch takes and what for, and hold that against centralised."""
+    ours, theirs = (measured(dig(side, "time", "epoch_seconds")) for side in (case, base))
+    if ours is None:
+        return gettext("the time per epoch was not measured")
+    time, parts = figures.seconds(ours["median"]), _parts(case)
+    taken = gettext("{time} ({parts})", time=time, parts=parts) if parts else time
+    if base is None or theirs is None:
+        return gettext("an epoch takes {time}", time=taken)
+    values = {"time": taken, "reference": figures.seconds(theirs["median"])}
+    relation = findings.relate_times(case, base)
+    if relation is None or relation.estimate is None or relation.low is None:
+        return gettext("an epoch takes {time} against {reference} centralised; no difference is called", **values)
+    values |= {"times": figures.number(relation.estimate), "interval": _interval(relation, figures.number, ours["n"])}
+    if relation.verdict in (compare.NO_DIFFERENCE, compare.IDENTICAL):
+        return gettext(
+            "an epoch takes {time}, {times} times as long as centralised, which is no difference beyond the spread "
+            "({interval})",
+            **values,
+        )
+    return gettext("an epoch takes {time}, {times} times as long as centralised ({interval})", **values)
+
+
+def _parts(case: Case) -> str:
+    """Say which shares of the largest party's epoch went into what."""
+    party, parts = findings.anatomy(case)
+    whole = figures.values_of(dig(case, "time", "by_party", party, "epoch_seconds")) if party else []
+    shares = {name: figures.quotients(whole, figures.values_of(summary)) for name, summary in parts.items()}
+    return listed(
+        gettext("{phase} {share}", phase=gettext(name), share=figures.percent(share["median"]))
+        for name, share in shares.items()
+        if share and share["median"] >= _LEAST_SHARE
+    )
+
+
+def _other_engines(run: Run, case: Case, base: Case | None) -> list[str]:
+    """Say what an epoch takes on each other engine, in its first finished case on the same rows."""
+    firsts: dict[str, Case] = {}
+    for other in run["cases"]:
+        if figures.finished(other) and findings.is_federated(other) and findings.on_same_rows(case, other):
+            firsts.setdefault(str(other.get("engine")), other)
+    clauses = []
+    for engine, other in firsts.items():
+        time = measured(dig(other, "time", "epoch_seconds"))
+        if engine == case.get("engine") or time is None:
+            continue
+        values = {"case": label_of(other), "time": figures.seconds(time["median"])}
+        relation = findings.relate_times(other, base) if base else None
+        if relation and relation.estimate is not None and relation.low is not None:
+            values |= {
+                "times": figures.number(relation.estimate),
+                "interval": _interval(relation, figures.number, time["n"]),
+            }
+            clauses.append(gettext("{case}: {time}, {times} times ({interval})", **values))
+        else:
+            clauses.append(gettext("{case}: {time}", **values))
+    return clauses
+
+
+def _bytes(case: Case) -> str:
+    """Say what all parties send and receive."""
+    ways = [dig(case, "bytes", f"epoch_{way}") for way in ("sent", "received")]
+    if not all(map(measured, ways)):
+        return gettext("how much went over the wire was not measured")
+    sent, received = (findings.in_words(way, figures.size) for way in ways)
+    return gettext("all parties together send {sent} and receive {received} per epoch", sent=sent, received=received)

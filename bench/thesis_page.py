@@ -1,0 +1,197 @@
+"""The report's section on the thesis: what it says or asks, what came out here, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from bench import compare, figures, findings, page, privacy_page
+from bench.figures import dig, measured
+from bench.findings import Case, Run
+from bench.gains_page import Gain, share_of, tally
+from bench.language import gettext, listed, sequence
+from bench.page import Cell, Table
+
+SUITE = "thesis"
+
+# The thesis's table 3-4: centralised logistic regression, class by class.
+TABLE_3_4 = {
+    "precision_0": 0.28,
+    "recall_0": 0.66,
+    "f1_0": 0.40,
+    "precision_1": 0.90,
+    "recall_1": 0.65,
+    "f1_1": 0.75,
+}
+# Scores of another draw of the loans, given to two decimals, agree when they are this close.
+TOLERANCE = 0.03
+
+
+class Held(NamedTuple):
+    """A finding of the thesis beside ours: where it stands, what it says or asks, what came out here, and the verdict."""
+
+    where: str
+    theirs: str
+    ours: str
+    verdict: str
+
+
+def section(run: Run, gains: Sequence[Gain]) -> Table | None:
+    """Return the table that the template shows; None for any other suite.
+
+    On made-up loans nothing is said of scores: they follow from how the loans were made up.
+    """
+    if dig(run, "suite", "name") != SUITE:
+        return None
+    real = not any(facts.get("synthetic") for facts in run["datasets"].values())
+    found = [*(_on_scores(run, gains) if real else ()), *_on_paillier(run)]
+    if not found:
+        return None
+    columns = (
+        gettext("Thesis"),
+        gettext("What it says or asks"),
+        gettext("What came out here"),
+        gettext("Answer here"),
+    )
+    rows = [[Cell(held.where), Cell(held.theirs), Cell(held.ours), Cell(held.verdict)] for held in found]
+    caption = gettext("The thesis held against this run; medians and intervals, {repeats}", repeats=_repeats(run))
+    return Table(caption, columns, rows, columns[1:])
+
+
+def _repeats(run: Run) -> str:
+    return findings.repeats_of(run["cases"])
+
+
+def _on_scores(run: Run, gains: Sequence[Gain]) -> Iterator[Held]:
+    centralised = next((case for case in run["cases"] if case["id"] == "centralised"), None)
+    if centralised and figures.finished(centralised):
+        yield _table_3_4(centralised)
+    three = [gain for gain in gains if gain.local["id"] == "local"]
+    if three:
+        yield _figure_4_2(three)
+    two = [gain for gain in gains if share_of(gain) is not None]
+    if two:
+        yield _figure_4_3(two)
+
+
+def _table_3_4(case: Case) -> Held:
+    summaries = {metric: measured(dig(case, "metrics", metric)) for metric in TABLE_3_4}
+    gaps = [abs(found["median"] - TABLE_3_4[metric]) for metric, found in summaries.items() if found]
+    if len(gaps) < len(TABLE_3_4):
+        verdict = gettext("cannot tell")
+    elif max(gaps) <= TOLERANCE:
+        verdict = gettext("yes: every figure within {gap}", gap=f"{TOLERANCE:.2f}")
+    else:
+        verdict = gettext("no: a figure is {gap} off", gap=f"{max(gaps):.2f}")
+    ours = [f"{found['median']:.2f}" if found else gettext(figures.NOT_MEASURED) for found in summaries.values()]
+    return Held(
+        gettext("Table 3-4: centralised logistic regression"),
+        _by_class([f"{value:.2f}" for value in TABLE_3_4.values()]),
+        _by_class(ours),
+        verdict,
+    )
+
+
+def _by_class(values: Sequence[str]) -> str:
+    return gettext(
+        "precision, recall, F1: Charged Off {charged_off}; Fully Paid {fully_paid}",
+        charged_off=listed(values[:3]),
+        fully_paid=listed(values[3:]),
+    )
+
+
+def _figure_4_2(gains: Sequence[Gain]) -> Held:
+    more, less, rest = tally(gains)
+    known = len(more) + len(less) + rest
+    if not known:
+        verdict = gettext("cannot tell: fewer than {n} repeats", n=compare.LEAST_VALUES)
+    elif len(more) == len(gains):
+        verdict = gettext("yes")
+    elif more:
+        verdict = gettext("for {n} of {all} parties only", n=len(more), all=len(gains))
+    else:
+        verdict = gettext("no")
+    return Held(
+        gettext("Figure 4-2: three parties, 25/25/50"),
+        gettext("trained together, every party finds more of the Charged Off than with its own model"),
+        sequence(_gain_in_words(gain) for gain in gains),
+        verdict,
+    )
+
+
+def _gain_in_words(gain: Gain) -> str:
+    relation = gain.relation["specificity"]
+    values = {"party": f"{gain.party}/{gain.role}", "gap": _gap(relation)}
+    return gettext("{party}: specificity {gap}", **values)
+
+
+def _gap(relation: compare.Relation) -> str:
+    if relation.estimate is None:
+        return gettext(figures.NOT_MEASURED)
+    gap = figures.difference(relation.estimate)
+    if relation.low is None or relation.high is None:
+        return gap
+    low, high = figures.difference(relation.low), figures.difference(relation.high)
+    return gettext("{gap} ({low} to {high})", gap=gap, low=low, high=high)
+
+
+def _figure_4_3(gains: Sequence[Gain]) -> Held:
+    """Look at the smaller parties, the smallest share first."""
+    by_case: dict[str, list[Gain]] = {}
+    for gain in gains:
+        by_case.setdefault(str(gain.local["id"]), []).append(gain)
+    smaller = sorted((min(pair, key=lambda gain: gain.rows) for pair in by_case.values()), key=_share)
+    more, less, rest = tally(smaller)
+    if not (more or less or rest):
+        verdict = gettext("cannot tell: fewer than {n} repeats", n=compare.LEAST_VALUES)
+    elif not more:
+        verdict = gettext("no: at no share")
+    elif len(more) == len(smaller):
+        verdict = gettext("yes, at every share")
+    else:
+        verdict = gettext("at {shares} only", shares=listed(figures.percent(_share(gain)) for gain in more))
+    return Held(
+        gettext("Figure 4-3: two parties, 1/99 to 50/50"),
+        gettext("two parties, the same rows in all: does the smaller find more of the Charged Off together?"),
+        sequence(
+            gettext("with {share}: {gap}", share=figures.percent(_share(gain)), gap=_gap(gain.relation["specificity"]))
+            for gain in smaller
+        ),
+        verdict,
+    )
+
+
+def _share(gain: Gain) -> float:
+    return share_of(gain) or 0.0
+
+
+def _on_paillier(run: Run) -> Iterator[Held]:
+    """Say what encryption adds to the time and the bytes of an epoch."""
+    for case in run["cases"]:
+        if not figures.finished(case) or case.get("privacy") not in ("paillier", "paillier_host"):
+            continue
+        base = privacy_page.plain(case, run["cases"])
+        if base is None:
+            continue
+        relation = findings.relate_times(case, base)
+        if relation is None or relation.estimate is None or relation.low is None or relation.high is None:
+            continue
+        both = [
+            figures.add_up([dig(side, "bytes", f"epoch_{way}") for way in ("sent", "received")])
+            for side in (case, base)
+        ]
+        sizes = figures.number(both[0]["median"] / both[1]["median"]) if both[0] and both[1] else None
+        ours = gettext(
+            "{case}: an epoch {times} times as long ({low} to {high}), {bytes} times the bytes",
+            case=findings.label_of(case),
+            times=figures.number(relation.estimate),
+            low=figures.number(relation.low),
+            high=figures.number(relation.high),
+            bytes=sizes or gettext(figures.NOT_MEASURED),
+        )
+        yield Held(
+            gettext("Section 4.3: Paillier"),
+            gettext("what encryption costs in computing and in communicating: does it cost time?"),
+            ours,
+            gettext("yes") if relation.low > 1 else gettext("no difference beyond the spread"),
+        )
