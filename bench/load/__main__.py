@@ -111,7 +111,7 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
     target = Target(chosen.url, options, watch.source(to, chosen.url, token), token)
     facts = _facts(chosen, words, requests, target, bound, times, alone, load_before)
     test = Test(chosen.run, facts)
-    print(f"{facts['title']}; {facts['loop_in_words']}; a request takes {alone * 1e3:.3g} ms by itself", flush=True)
+    print(f"{facts['name']}: {chosen.loop} loop; a request takes {alone * 1e3:.3g} ms by itself", flush=True)
 
     def gone() -> bool:
         return not preflight.answers(to, requests[0], token, times.answer)
@@ -250,29 +250,28 @@ def _facts(
 ) -> dict[str, Any]:
     """Return what load.json says of a load test that has no steps yet."""
     machine = environment.describe(2, load_before)
-    kind = "job descriptions and versions" if chosen.target == "flow" else "raw columns" if chosen.raw else "features"
-    records = "" if chosen.target == "flow" else "single" if chosen.rows == 1 else f"batch-{chosen.rows}"
-    parts = [chosen.target, chosen.case if chosen.target == "serving" else None, chosen.model, records]
-    parts += ["raw" if chosen.raw else None, chosen.loop, "hold" if chosen.hold else "rates" if chosen.rate else None]
-    title = " ".join(filter(None, parts))
+    serving = chosen.target == "serving"
+    kind = "hold" if chosen.hold else "rates" if chosen.rate else "knee" if chosen.loop == "open" else "users"
+    model = chosen.case if chosen.model is None else f"{chosen.case}.{chosen.model}"
+    records = ["single" if chosen.rows == 1 else f"batch-{chosen.rows}", *(["raw"] if chosen.raw else [])]
     return {
-        "name": "-".join(filter(None, parts)),
-        "title": title,
+        "name": "-".join([chosen.target, *([model, *records] if serving else []), chosen.loop, kind]),
         "created": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "bench.load", *words]),
         "target": chosen.target,
         "url": chosen.url,
         "loop": chosen.loop,
-        "loop_in_words": "open loop" if chosen.loop == "open" else "closed loop",
+        "kind": kind,
+        "model": model if serving else None,
         "arrivals": "poisson" if chosen.loop == "open" else None,
         "request": {
             "calls": list(dict.fromkeys(f"{asks.method} {asks.path}" for asks in requests)),
-            "rows": chosen.rows if chosen.target == "serving" else None,
-            "holds": kind,
+            "rows": chosen.rows if serving else None,
+            "raw": chosen.raw if serving else None,
             "bytes": round(sum(len(asks.body) for asks in requests) / len(requests)),
         },
         "bound_seconds": bound if chosen.loop == "open" else None,
-        "shortfall": step.SHORTFALL,
+        "tolerance": step.SHORTFALL if chosen.loop == "open" else None,
         "ramp_seconds": times.ramp,
         "steady_seconds": times.steady,
         "answer_seconds": times.answer,

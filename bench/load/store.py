@@ -18,7 +18,17 @@ COLUMNS = (
     "measurement,step,second,phase,due,answered,errors,p50_due,p99_due,p99_sent,"
     "server_cpu_percent,server_rss_bytes,generator_cpu_percent"
 ).split(",")
-_MEASUREMENT = {"name": str, "target": str, "loop": str, "steps": list, "request": dict, "complete": bool}
+_MEASUREMENT = {
+    "name": str,
+    "target": str,
+    "loop": str,
+    "kind": str,
+    "steps": list,
+    "request": dict,
+    "complete": bool,
+    "ramp_seconds": (int, float),
+    "steady_seconds": (int, float),
+}
 _STEP = (
     "rate",
     "users",
@@ -84,6 +94,26 @@ def save(folder: Path, measurement: Mapping[str, Any], seconds: Sequence[Mapping
     writer.writerows({"measurement": measurement["name"], **row} for row in seconds)
     results.write_text(folder / CSV, text.getvalue())
     results.write_json(folder / JSON, {"schema_version": SCHEMA_VERSION, "measurements": [*kept, measurement]})
+
+
+def seconds(folder: Path, measurement: str) -> list[dict[str, float | None]]:
+    """Return a measurement's rows of load.csv as numbers, without its words; None is not measured.
+
+    Raises UserError where a field is no number.
+    """
+    numbers = COLUMNS[4:]
+    try:
+        return [
+            {
+                "second": float(row["second"]),
+                "steady": float(row["phase"] == "steady"),
+                **{key: float(row[key]) if row[key] else None for key in numbers},
+            }
+            for row in _rows(folder)
+            if row["measurement"] == measurement
+        ]
+    except ValueError as error:
+        raise UserError(f"{folder / CSV}: {error}; delete it, or repeat the load test") from error
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
