@@ -18,6 +18,7 @@ Step = Mapping[str, Any]
 
 # Steps above so many times the bound are in the table only: the others could not be read beside them.
 DRAWN_TO = 4
+MS = 1e-3  # seconds; latencies are written in it
 CURVE_POINTS = 300
 BINS = 12
 
@@ -45,12 +46,12 @@ def _label(measurement: Measurement) -> str:
         parts.append("FATE Flow")
     else:
         rows = request.get("rows") or 1
-        parts.append(gettext("model {model}", model=measurement.get("model")))
+        parts.append(gettext("Model {model}", model=measurement.get("model")))
         parts.append(gettext("one record a request") if rows == 1 else gettext("{n} records a request", n=rows))
     parts += [gettext("raw columns")] if request.get("raw") else []
     parts.append(gettext("open loop") if _is_open(measurement) else gettext("closed loop"))
     if measurement["kind"] == "hold":
-        parts.append(gettext("held for {time}", time=figures.seconds(measurement["steady_seconds"])))
+        parts.append(gettext("held for {time}", time=_seconds(measurement["steady_seconds"])))
     return listed(parts)
 
 
@@ -74,8 +75,8 @@ def _sentence(measurement: Measurement) -> str:
                 slope=figures.number(slope),
                 low=figures.number(low),
                 high=figures.number(high),
-                first=figures.size(memory["first_bytes"]),
-                last=figures.size(memory["last_bytes"]),
+                first=_megabytes(memory["first_bytes"]),
+                last=_megabytes(memory["last_bytes"]),
             )
         )
     if not measurement["complete"]:
@@ -89,7 +90,7 @@ def _knee(measurement: Measurement) -> str:
     if not knee:
         return gettext("the search for the knee did not end")
     held, failed = (_rate(knee[key]) for key in ("held", "failed"))
-    within = gettext("p99 within {time} and no errors", time=figures.seconds(measurement["bound_seconds"]))
+    within = gettext("p99 within {time} and no errors", time=_milliseconds(measurement["bound_seconds"]))
     if knee["ended"] == "service":
         return gettext("{held} were held with {within}; {failed} were not", held=held, within=within, failed=failed)
     if knee["ended"] == "gone":
@@ -118,8 +119,8 @@ def _best(measurement: Measurement) -> str:
     return gettext(
         "{rate} were answered at the most, with p50 {p50} and p99 {p99}",
         rate=_rate(best["rate_achieved"]),
-        p50=figures.seconds(best["from_due"]["p50"]),
-        p99=figures.seconds(best["from_due"]["p99"]),
+        p50=_milliseconds(best["from_due"]["p50"]),
+        p99=_milliseconds(best["from_due"]["p99"]),
     )
 
 
@@ -132,32 +133,35 @@ def _shown(measurement: Measurement) -> Step:
     return at[0] if at else max(good, key=lambda step: float(step["rate_achieved"]))
 
 
+def _seconds(value: float) -> str:
+    return f"{value:g}{figures.SPACE}s"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{figures.number(value / MS)}{figures.SPACE}ms"
+
+
+def _megabytes(value: float) -> str:
+    return f"{figures.number(value / 1e6)}{figures.SPACE}MB"
+
+
 def _number(value: float | None, size: float = 1.0) -> Cell:
     if value is None:
         return Cell(gettext(figures.NOT_MEASURED))
     return Cell(figures.number(value / size), "", value)
 
 
-def _unit(steps: Sequence[Step]) -> figures.Unit:
-    """Choose the unit of latencies by the slower half of the steps that held."""
-    return figures.time_unit(step["from_due"]["p99"] for step in steps if step["from_due"] and not step["failed"])
-
-
 def _summary(found: Sequence[Measurement]) -> Table:
     """All load tests, each at its knee."""
     shown = [_shown(measurement) for measurement in found]
-    unit = figures.time_unit(step["from_due"]["p99"] for step in shown if step["from_due"])
     rows = []
     for measurement, step in zip(found, shown, strict=True):
-        knee = measurement.get("knee") or {}
-        reached = knee.get("ended") == "service"
-        none = gettext("not searched") if measurement["kind"] != "knee" else gettext("not found")
         rows.append(
             [
                 Cell(_label(measurement)),
-                _number(knee["held"]) if reached else Cell(none),
+                _knee_cell(measurement),
                 _number(step["rate_achieved"]),
-                *(_number(dig(step, "from_due", key), unit.size) for key in ("p50", "p99")),
+                *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99")),
                 _number(dig(step, "server", "cpu_percent")),
                 _number(dig(step, "server", "rss_bytes"), 1e6),
             ]
@@ -166,8 +170,8 @@ def _summary(found: Sequence[Measurement]) -> Table:
         gettext("Load test"),
         gettext("Knee (requests/s)"),
         gettext("Answered (requests/s)"),
-        gettext("p50 ({unit})", unit=unit.name),
-        gettext("p99 ({unit})", unit=unit.name),
+        gettext("p50 ({unit})", unit="ms"),
+        gettext("p99 ({unit})", unit="ms"),
         gettext("CPU of the service ({unit} of one core)", unit="%"),
         gettext("Memory of the service (MB)"),
     )
@@ -176,6 +180,16 @@ def _summary(found: Sequence[Measurement]) -> Table:
         "step each (n = 1). Memory is resident, the highest value seen."
     )
     return Table(caption, columns, rows)
+
+
+def _knee_cell(measurement: Measurement) -> Cell:
+    """Write the knee, or what is known of it."""
+    if measurement["kind"] != "knee":
+        return Cell(gettext("not searched"))
+    held, ended = (dig(measurement, "knee", key) for key in ("held", "ended"))
+    if held is None or ended not in ("service", "generator", "most"):
+        return Cell(gettext("not found"))
+    return _number(held) if ended == "service" else Cell(gettext("{rate} or more", rate=figures.number(held)))
 
 
 def _part(folder: Path, measurement: Measurement) -> dict[str, Any]:
@@ -222,11 +236,10 @@ def _latencies(measurement: Measurement) -> Plot | None:
     drawn = [step for step in steps if bound is None or step["from_due"]["p99"] <= DRAWN_TO * bound]
     if not drawn:
         return None
-    unit = _unit(drawn) if not all(step["failed"] for step in drawn) else figures.time_unit([bound or 1.0])
     x = [_x(measurement, step) for step in drawn]
 
     def line(name: str, since: str, key: str) -> charts.Line:
-        return charts.Line(name, x, [step[since][key] / unit.size for step in drawn])
+        return charts.Line(name, x, [step[since][key] / MS for step in drawn])
 
     if _is_open(measurement):
         lines = [
@@ -237,24 +250,24 @@ def _latencies(measurement: Measurement) -> Plot | None:
     else:
         lines = [line("p99", "from_sent", "p99"), line("p50", "from_sent", "p50")]
     highest = max(max(each.y) for each in lines)
-    if bound is not None and bound / unit.size <= DRAWN_TO * highest:
-        highest = max(highest, bound / unit.size)
-        lines.append(charts.Line(gettext("bound of p99"), [min(x), max(x)], [bound / unit.size] * 2))
+    if bound is not None and bound / MS <= DRAWN_TO * highest:
+        highest = max(highest, bound / MS)
+        lines.append(charts.Line(gettext("bound of p99"), [min(x), max(x)], [bound / MS] * 2))
     held = dig(measurement, "knee", "held")
     if held is not None and dig(measurement, "knee", "ended") == "service":
         lines.append(charts.Line(gettext("knee"), [held, held], [0.0, highest], figures.number(held)))
     title = gettext("Latency against the load")
     left_out = len(steps) - len(drawn)
-    caption = [gettext("{title}: {what}; one step a point (n = 1)", title=title, what=_label(measurement))]
+    caption = [gettext("{title}; one step a point (n = 1)", title=title)]
     if len({_x(measurement, step) for step in measurement["steps"]}) < len(measurement["steps"]):
         caption.append(gettext("of a rate that was measured twice, the better step"))
     if left_out:
         caption.append(
             gettext("{n} further up, above {times} times the bound, are in the table only", n=left_out, times=DRAWN_TO)
         )
-    y_label = gettext("Latency ({unit})", unit=unit.name)
+    y_label = gettext("Latency ({unit})", unit="ms")
     return Plot(
-        charts.line_plot(lines, title, _x_label(measurement), y_label),
+        charts.line_plot(lines, f"{title}: {_label(measurement)}", _x_label(measurement), y_label),
         gettext("{sentence}.", sentence=sequence(caption)),
     )
 
@@ -286,9 +299,9 @@ def _memory(measurement: Measurement) -> Plot | None:
 
 def _against(measurement: Measurement, lines: list[charts.Line], title: str, y_label: str) -> Plot | None:
     """Draw lines against the load; None where there is nothing to draw."""
-    drawing = charts.line_plot(lines, title, _x_label(measurement), y_label)
-    caption = gettext("{title}: {what}; one step a point (n = 1).", title=title, what=_label(measurement))
-    return Plot(drawing, caption) if drawing else None
+    drawing = charts.line_plot(lines, f"{title}: {_label(measurement)}", _x_label(measurement), y_label)
+    caption = gettext("{title}; one step a point (n = 1)", title=title)
+    return Plot(drawing, gettext("{sentence}.", sentence=caption)) if drawing else None
 
 
 def _memory_over_time(rows: Sequence[Mapping[str, float | None]]) -> Plot | None:
@@ -335,7 +348,6 @@ def _by_time(rows: Sequence[Mapping[str, float | None]]) -> Table:
 def _steps(measurement: Measurement) -> Table:
     """Write every step of a load test."""
     steps: Sequence[Step] = measurement["steps"]
-    unit = _unit(steps) if not all(step["failed"] for step in steps) else figures.Unit("ms", 1e-3)
     is_open = _is_open(measurement)
     body = [
         [
@@ -343,8 +355,8 @@ def _steps(measurement: Measurement) -> Table:
             _number(step["rate"]) if is_open else page.count(step["users"]),
             page.count(step["requests"]),
             _number(step["rate_achieved"]),
-            *(_number(dig(step, "from_due", key), unit.size) for key in ("p50", "p90", "p99", "max")),
-            *([_number(dig(step, "from_sent", "p99"), unit.size)] if is_open else []),
+            *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99", "max")),
+            *([_number(dig(step, "from_sent", "p99"), MS)] if is_open else []),
             _errors(step),
             _number(dig(step, "server", "cpu_percent")),
             _number(dig(step, "server", "rss_bytes"), 1e6),
@@ -358,15 +370,14 @@ def _steps(measurement: Measurement) -> Table:
         gettext("Due (requests/s)") if is_open else gettext("Callers"),
         gettext("Requests (n)"),
         gettext("Answered (requests/s)"),
-        gettext("p50 ({unit})", unit=unit.name),
-        gettext("p90 ({unit})", unit=unit.name),
-        gettext("p99 ({unit})", unit=unit.name),
-        gettext("Longest ({unit})", unit=unit.name),
-        *([gettext("p99 from sending ({unit})", unit=unit.name)] if is_open else []),
+        gettext("p50 ({unit})", unit="ms"),
+        gettext("p99 ({unit})", unit="ms"),
+        gettext("Longest ({unit})", unit="ms"),
+        *([gettext("p99 from sending ({unit})", unit="ms")] if is_open else []),
         gettext("Errors"),
-        gettext("CPU of the service ({unit} of one core)", unit="%"),
-        gettext("Memory of the service (MB)"),
-        gettext("CPU of the generator ({unit} of one core)", unit="%"),
+        gettext("Service's CPU (%)"),
+        gettext("Its memory (MB)"),
+        gettext("Generator's CPU (%)"),
         gettext("Outcome"),
     )
     return Table(_steps_caption(measurement), columns, body, columns[-1:])
@@ -374,7 +385,7 @@ def _steps(measurement: Measurement) -> Table:
 
 def _steps_caption(measurement: Measurement) -> str:
     """Say what the steps are and what their figures count."""
-    ramp, steady = (figures.seconds(measurement[f"{part}_seconds"]) for part in ("ramp", "steady"))
+    ramp, steady = (_seconds(measurement[f"{part}_seconds"]) for part in ("ramp", "steady"))
     says = [
         gettext("Steps of {what}", what=_label(measurement)),
         gettext("each {steady} long, after a ramp of {ramp} that is left out", steady=steady, ramp=ramp),
@@ -388,9 +399,10 @@ def _steps_caption(measurement: Measurement) -> str:
         )
     else:
         says.append(gettext("each caller waits for its answer and asks again, so a service that stalls is asked less"))
+    says.append(gettext("CPU in % of one core, the mean; memory resident, the highest"))
     if measurement.get("server_measured") is None:
         says.append(gettext("CPU and memory of the service could not be measured from here"))
-    return sequence(says)
+    return gettext("{sentence}.", sentence=sequence(says))
 
 
 def _errors(step: Step) -> Cell:

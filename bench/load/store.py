@@ -18,7 +18,7 @@ COLUMNS = (
     "measurement,step,second,phase,due,answered,errors,p50_due,p99_due,p99_sent,"
     "server_cpu_percent,server_rss_bytes,generator_cpu_percent"
 ).split(",")
-_MEASUREMENT = {
+_MEASUREMENT: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "target": str,
     "loop": str,
