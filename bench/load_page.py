@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import charts, figures, page, recorded
 from bench.figures import dig
-from bench.language import gettext, listed, sequence
+from bench.language import gettext, listed, ngettext, sequence
 from bench.load import store
 from bench.page import Cell, Plot, Table
 
@@ -80,7 +80,14 @@ def _sentence(measurement: Measurement) -> str:
             )
         )
     if not measurement["complete"]:
-        says.append(gettext("not complete: it was stopped after {n} steps", n=len(measurement["steps"])))
+        says.append(
+            ngettext(
+                "not complete: it was stopped after {n} step",
+                "not complete: it was stopped after {n} steps",
+                len(measurement["steps"]),
+                n=len(measurement["steps"]),
+            )
+        )
     return gettext("{what}: {sentence}.", what=_label(measurement), sentence=sequence(says))
 
 
@@ -90,7 +97,7 @@ def _knee(measurement: Measurement) -> str:
     if not knee:
         return gettext("the search for the knee did not end")
     held, failed = (_rate(knee[key]) for key in ("held", "failed"))
-    within = gettext("p99 within {time} and no errors", time=_milliseconds(measurement["bound_seconds"]))
+    within = gettext("p99 within {time} and no errors", time=f"{measurement['bound_seconds'] / MS:g}{figures.SPACE}ms")
     if knee["ended"] == "service":
         return gettext("{held} were held with {within}; {failed} were not", held=held, within=within, failed=failed)
     if knee["ended"] == "gone":
@@ -408,7 +415,7 @@ def _steps_caption(measurement: Measurement) -> str:
 def _errors(step: Step) -> Cell:
     """Write how many requests of a step failed, by their codes."""
     errors: Mapping[str, int] = step["errors"]
-    codes = listed(gettext("{n} {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items())
+    codes = listed(gettext("{n} × {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items())
     return Cell(figures.count(sum(errors.values())), codes, float(sum(errors.values())))
 
 

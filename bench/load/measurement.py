@@ -86,7 +86,7 @@ def find_knee(test: Test, target: Target, first: float, bound: float, times: Tim
 def knee_in_words(found: Knee, bound: float) -> str:
     """Say where the knee is, or why there is none."""
     held = "" if found.held is None else f"{figures.number(found.held)} requests/s"
-    within = f"p99 within {figures.seconds(bound)}".replace(figures.SPACE, " ")
+    within = f"p99 within {bound * 1e3:g} ms"
     if found.ended == "service":
         return f"{held} were held with {within}; {figures.number(found.failed or 0.0)} were not"
     if found.ended == "none":
