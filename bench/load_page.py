@@ -415,7 +415,7 @@ def _steps_caption(measurement: Measurement) -> str:
 def _errors(step: Step) -> Cell:
     """Write how many requests of a step failed, by their codes."""
     errors: Mapping[str, int] = step["errors"]
-    codes = listed(gettext("{n} × {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items())
+    codes = listed(gettext("{n} times {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items())
     return Cell(figures.count(sum(errors.values())), codes, float(sum(errors.values())))
 
 

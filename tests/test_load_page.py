@@ -166,7 +166,7 @@ def test_steps_are_those_of_load_json(page: Page, run: Path) -> None:
             if is_open:
                 sent = page.column(title, "p99 from sending")[str(made["number"])]
                 assert sent[1] == made["from_sent"]["p99"]
-    assert page.column(TITLES[0], "Errors")["4"][0] == "9 7 × retcode 110, 2 × no answer in time"
+    assert page.column(TITLES[0], "Errors")["4"][0] == "9 7 times retcode 110, 2 times no answer in time"
     assert [text for text, _ in page.column(TITLES[0], "Outcome").values()] == [
         "held",
         "held",
