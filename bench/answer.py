@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import compare, figures, findings, gains_page, privacy_page
+from bench import compare, figures, findings, gains_page, privacy_page, recorded
 from bench.compare import Relation
 from bench.figures import dig, measured
 from bench.findings import Case, Run, label_of
 from bench.gains_page import Gain
 from bench.language import gettext, listed, ngettext, sequence
 
-# Parts of the epoch below this are left to the section on time.
+# What is asked of every epoch; other parts below this share are left to the section on time.
+_ALWAYS = ("computing", "communicating", "waiting")
 _LEAST_SHARE = 0.01
 
 
@@ -30,13 +31,36 @@ def answer(run: Run, found: Sequence[Gain]) -> list[Said]:
     """
     case = findings.headline(run)
     if case is None:
-        return [Said("", gettext("No federated case finished in this run, so there is no answer yet."))]
+        return [Said("", gettext("No federated case finished in this run, so there is no answer yet.")), *_why_not(run)]
     base = findings.baseline(case, run["cases"])
     return [
         Said(gettext("Accuracy:"), _closed([_accuracy(run, case, base), gains_page.clause(found)])),
         Said(gettext("Time:"), _closed([_time(case, base), *_other_engines(run, case, base)])),
         Said(gettext("Network:"), _closed([_bytes(case), privacy_page.clause(run)])),
     ]
+
+
+def _why_not(run: Run) -> list[Said]:
+    """Say of the first federated case why it has no result."""
+    case = next((case for case in run["cases"] if findings.is_federated(case)), None)
+    if case is None:
+        return []
+    name = str(case.get("title") or case["id"])
+    if case.get("status") == "pending":
+        text = gettext(
+            "{case}: {done} of {all} repeats are done; the rest can be run (--resume).",
+            case=name,
+            done=len(case.get("repeats_done") or []),
+            all=case.get("repeats"),
+        )
+    else:
+        text = gettext(
+            "{case} ({status}): {why}.",
+            case=name,
+            status=recorded.say(case.get("status")),
+            why=str(case.get("error") or gettext("no reason recorded")).rstrip("."),
+        )
+    return [Said("", text)]
 
 
 def _closed(clauses: Sequence[str | None]) -> str:
@@ -140,7 +164,7 @@ def _parts(case: Case) -> str:
     return listed(
         gettext("{phase} {share}", phase=gettext(name), share=figures.percent(share["median"]))
         for name, share in shares.items()
-        if share and share["median"] >= _LEAST_SHARE
+        if share and (name in _ALWAYS or share["median"] >= _LEAST_SHARE)
     )
 
 

@@ -11,7 +11,7 @@ squeezes the plot.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 _SIDE = 1000  # the plot's inner coordinates; the page stretches them to the width there is
 _COLOURS = 6
+_LEAST_DIFFERENCE = 1e-4  # as scores are written: less needs no scale of its own
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Interval:
-    """A ratio with its interval (None: not known; an estimate of None: nothing to draw).
+    """A ratio or a difference with its interval (None: not known; an estimate of None: nothing to draw).
 
     ``kind`` is the CSS class that colours it, ``text`` stands behind it, ``group`` is a heading over its rows.
     """
@@ -114,18 +115,22 @@ def line_plot(
     x_label: str,
     y_label: str,
     from_zero: bool = True,
+    above: Markup | str = "",
+    x_range: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw lines over a common grid, with a legend.
+    """Draw lines over a common grid, with a legend; ``above`` lies over the grid and is as wide as it is.
+
+    ``x_range`` is what the grid spans; without it, that is what the lines do.
 
     Series without points are left out; without any series the result is empty.
     """
     lines = [line for line in lines if len(line.x)]
     if not lines:
         return Markup("")
-    x_ticks = ticks(min(min(line.x) for line in lines), max(max(line.x) for line in lines), inside=True)
+    x_range = x_range or (min(min(line.x) for line in lines), max(max(line.x) for line in lines))
+    x_ticks = ticks(*x_range, inside=True)
     low = 0.0 if from_zero else min(min(line.y) for line in lines)
     y_ticks = ticks(low, max(max(line.y) for line in lines))
-    x_range = (min(min(line.x) for line in lines), max(max(line.x) for line in lines))
     y_range = (y_ticks[0], y_ticks[-1])
     grid = Markup("").join(
         Markup("<path class='grid' d='M0 {0}H{1}'/>").format(_SIDE - _place(tick, y_range), _SIDE) for tick in y_ticks
@@ -137,9 +142,34 @@ def line_plot(
     marks = _marks(y_ticks, y_range, "y", "bottom") + _marks(x_ticks, x_range, "x", "left")
     keys = Markup("").join(_key(line, index) for index, line in enumerate(lines))
     return Markup(
-        "<ul class='legend'>{}</ul><div class='lines'><p class='axis'>{}</p>"
+        "<ul class='legend'>{}</ul><div class='lines'>{}<p class='axis'>{}</p>"
         "<div class='plot'>{}{}</div><p class='axis x'>{}</p></div>"
-    ).format(keys, y_label, svg, marks, x_label)
+    ).format(keys, above, y_label, svg, marks, x_label)
+
+
+def strip(shares: Sequence[Mapping[str, float]], names: Mapping[str, str], title: str) -> Markup:
+    """Draw a band over equal stretches of time, each filled to the shares of what it was spent on.
+
+    ``names`` maps the keys of the shares, which are CSS classes that colour them, to their names, from the bottom up.
+    """
+    width = _SIDE / len(shares)
+    paths, keys = [], []
+    for kind, name in names.items():
+        if not any(kind in part for part in shares):
+            continue
+        boxes = []
+        for place, part in enumerate(shares):
+            below = sum(part.get(other, 0.0) for other in list(names)[: list(names).index(kind)])
+            x, right = round(place * width), round((place + 1) * width)
+            bottom, top = (100 - round(100 * min(height, 1.0)) for height in (below, below + part.get(kind, 0.0)))
+            if bottom > top:
+                boxes.append(f"M{x} {bottom}V{top}H{right}V{bottom}z")
+        paths.append(Markup("<path class='{}' d='{}'/>").format(kind, "".join(boxes)))
+        keys.append(Markup("<li><i class='{}'></i>{}</li>").format(kind, name))
+    return Markup(
+        "<ul class='legend'>{}</ul><div class='strip'><svg role='img' viewBox='0 0 {} 100' preserveAspectRatio='none'>"
+        "<title>{}</title>{}</svg></div>"
+    ).format(Markup("").join(keys), _SIDE, title, Markup("").join(paths))
 
 
 def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | None = None) -> Markup:
@@ -148,7 +178,7 @@ def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | No
     The scale spans the estimates and a bit more: an end of an interval that lies further out is drawn as an arrow.
     Without any estimate the result is empty.
     """
-    estimates = [row.estimate for row in rows if row.estimate is not None and 0 < row.estimate < math.inf]
+    estimates = [row.estimate for row in rows if row.estimate is not None and _is_ratio(row.estimate)]
     if not estimates:
         return Markup("")
     low, high = _ratio_range(rows, [*estimates, 1.0, *([] if limit is None else [limit])])
@@ -159,26 +189,59 @@ def forest(rows: Sequence[Interval], title: str, x_label: str, limit: float | No
     lines = Markup("<i class='one' style='left:{:.2f}%'></i>").format(place(1.0))
     if limit is not None:
         lines += Markup("<i class='limit' style='left:{:.2f}%'></i>").format(place(limit))
+    drawn = [_whisker(row, low, high, place) if _is_ratio(row.estimate) else Markup("") for row in rows]
+    marks = [(place(tick), _tick_text(tick)) for tick in _ratio_ticks(low, high)]
+    return _on_one_scale(rows, [lines + each for each in drawn], marks, title, x_label)
+
+
+def _is_ratio(estimate: float | None) -> bool:
+    return estimate is not None and 0 < estimate < math.inf
+
+
+def differences(rows: Sequence[Interval], title: str, x_label: str) -> Markup:
+    """Draw differences and their intervals on one scale, with a line at 0; without any estimate the result is empty."""
+    ends = [end for row in rows for end in (row.estimate, row.low, row.high) if end is not None]
+    if not ends:
+        return Markup("")
+    scale = ticks(min(0.0, *ends), max(_LEAST_DIFFERENCE, *ends))
+    low, high = scale[0], scale[-1]
+
+    def place(value: float) -> float:
+        return 100 * (value - low) / (high - low)
+
+    line = Markup("<i class='one' style='left:{:.2f}%'></i>").format(place(0.0))
+    drawn = [Markup("") if row.estimate is None else _whisker(row, low, high, place) for row in rows]
+    marks = [(place(tick), _tick_text(tick)) for tick in scale]
+    return _on_one_scale(rows, [line + each for each in drawn], marks, title, x_label)
+
+
+def _on_one_scale(
+    rows: Sequence[Interval],
+    drawn: Sequence[Markup],
+    marks: Sequence[tuple[float, str]],
+    title: str,
+    x_label: str,
+) -> Markup:
+    """Put what is drawn of each row beside its label and its text, over an axis; ``marks`` are (place in %, text)."""
     parts = []
     group = ""
-    for row in rows:
+    for row, inner in zip(rows, drawn, strict=True):
         if row.group != group:
             parts.append(Markup("<p class='group'>{}</p>").format(row.group))
             group = row.group
-        drawn = lines + _whisker(row, low, high, place)
         parts.append(
             Markup(
                 "<div class='bar'><span class='label'>{}</span><span class='scale'>{}</span>"
                 "<span class='total'>{}</span></div>"
-            ).format(row.label, drawn, row.text)
+            ).format(row.label, inner, row.text)
         )
-    marks = Markup("").join(
-        Markup("<span class='tick x' style='left:{:.2f}%'>{}</span>").format(place(tick), _tick_text(tick))
-        for tick in _ratio_ticks(low, high)
-    )
     axis = Markup(
         "<div class='bar' aria-hidden='true'><span></span><span class='scale axis'>{}</span><span></span></div>"
-    ).format(marks)
+    ).format(
+        Markup("").join(
+            Markup("<span class='tick x' style='left:{:.2f}%'>{}</span>").format(place, text) for place, text in marks
+        )
+    )
     return Markup("<div class='bars forest' role='img' aria-label='{}'>{}{}</div><p class='axis x'>{}</p>").format(
         title, Markup("").join(parts), axis, x_label
     )
@@ -196,8 +259,7 @@ def _ratio_range(rows: Sequence[Interval], shown: Sequence[float]) -> tuple[floa
 
 def _whisker(row: Interval, low: float, high: float, place: Callable[[float], float]) -> Markup:
     """Draw one interval with its estimate; an end out of the scale is an arrow."""
-    if row.estimate is None or not 0 < row.estimate < math.inf:
-        return Markup("")
+    assert row.estimate is not None
     drawn = Markup("")
     if row.low is not None and row.high is not None:
         ends = [place(min(max(end, low), high)) for end in (row.low, row.high)]
@@ -228,7 +290,7 @@ def ticks(low: float, high: float, inside: bool = False) -> list[float]:
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first, last = (math.ceil, math.floor) if inside else (math.floor, math.ceil)
     start, end = first(low / step + (-1e-9 if inside else 1e-9)), last(high / step + (1e-9 if inside else -1e-9))
-    return [round(index * step, 12) for index in range(start, end + 1)]
+    return [float(f"{index * step:.12g}") for index in range(start, end + 1)]
 
 
 def thin(values: Sequence[float], points: int, keep: Callable[[Sequence[float]], float]) -> list[float]:

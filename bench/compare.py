@@ -107,6 +107,13 @@ class Relation:
     high: float | None = None
     test: str | None = None
 
+    @property
+    def sign(self) -> int:
+        """Of a difference: 1 or -1 where the whole interval lies above or below zero, else 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
 
 @dataclass(frozen=True)
 class Row:

@@ -71,8 +71,8 @@ def _together(run: Run, local: Case) -> Case | None:
 def tally(found: Sequence[Gain]) -> tuple[list[Gain], list[Gain], int]:
     """Return the parties whose specificity is higher together, those with a lower one, and how many show neither."""
     called = [gain for gain in found if gain.relation["specificity"].low is not None]
-    more = [gain for gain in called if _sign(gain.relation["specificity"]) > 0]
-    less = [gain for gain in called if _sign(gain.relation["specificity"]) < 0]
+    more = [gain for gain in called if gain.relation["specificity"].sign > 0]
+    less = [gain for gain in called if gain.relation["specificity"].sign < 0]
     return more, less, len(called) - len(more) - len(less)
 
 
@@ -117,13 +117,6 @@ def sentence(found: Sequence[Gain]) -> str | None:
     return gettext("{sentence}.", sentence=sequence([some, *equal, *lower]))
 
 
-def _sign(relation: Relation) -> int:
-    """Return 1 or -1 where the whole interval lies above or below zero, else 0."""
-    if relation.low is None or relation.high is None:
-        return 0
-    return 1 if relation.low > 0 else -1 if relation.high < 0 else 0
-
-
 def section(found: Sequence[Gain]) -> dict[str, Any] | None:
     """Return what the template shows; None where no party trained both ways."""
     if not found:
@@ -161,7 +154,7 @@ def _difference(relation: Relation) -> Cell:
     if relation.low is None or relation.high is None:
         return Cell(text, recorded.say(relation.verdict), relation.estimate)
     low, high = figures.difference(relation.low), figures.difference(relation.high)
-    verdict = [] if _sign(relation) else [recorded.say(compare.NO_DIFFERENCE)]
+    verdict = [] if relation.sign else [recorded.say(compare.NO_DIFFERENCE)]
     return Cell(text, sequence([*verdict, gettext("{low} to {high}", low=low, high=high)]), relation.estimate)
 
 

@@ -56,6 +56,11 @@ def count(value: float | None) -> Cell:
     return Cell(gettext(figures.NOT_MEASURED)) if value is None else Cell(figures.count(value), "", value)
 
 
+def seconds(moment: float | None) -> Cell:
+    """Return a cell with a moment or a duration of one repeat, in seconds."""
+    return Cell(gettext(figures.NOT_MEASURED)) if moment is None else Cell(figures.number(moment), "", moment)
+
+
 def by_case(rows: Iterable[tuple[Case, list[Cell]]]) -> list[list[Cell]]:
     """Put the name of the case over its rows."""
     body: list[list[Cell]] = []
@@ -122,6 +127,17 @@ def ratio(case: Case, base: Case | None) -> Cell:
     interval = f"{figures.number(relation.low)}{figures.TO}{figures.number(relation.high)}"
     verdict = [recorded.say(relation.verdict)] if relation.verdict == compare.NO_DIFFERENCE else []
     return Cell(figures.number(relation.estimate), sequence([*verdict, interval]), relation.estimate)
+
+
+def gap(relation: compare.Relation) -> str:
+    """Write a difference of scores with its interval, or why there is none."""
+    if relation.estimate is None:
+        return recorded.say(relation.verdict)
+    estimate = figures.difference(relation.estimate)
+    if relation.low is None or relation.high is None:
+        return gettext("{gap}, {why}", gap=estimate, why=recorded.say(relation.verdict))
+    low, high = figures.difference(relation.low), figures.difference(relation.high)
+    return gettext("{gap} ({low} to {high})", gap=estimate, low=low, high=high)
 
 
 def phase_plot(

@@ -17,11 +17,13 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from bench import (
     answer,
     charts,
     command,
+    compare,
     figures,
     findings,
     gains_page,
@@ -32,6 +34,7 @@ from bench import (
     recorded,
     results,
     thesis_page,
+    timeline,
     trust,
 )
 from bench.errors import UserError
@@ -46,6 +49,8 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 # Points on all curves over time together (about ten bytes each), and rows of a table of losses.
 CURVE_POINTS = 60_000
 LOSS_ROWS = 40
+# Stretches of time that a band of phases is divided into.
+STRIP_PARTS = 80
 
 
 def render(run: Path, lang: str = language.DEFAULT) -> Path:
@@ -55,10 +60,11 @@ def render(run: Path, lang: str = language.DEFAULT) -> Path:
     """
     with language.spoken(lang):
         html = template("report.html.j2").render(
-            _contents(
+            contents(
                 results.load(run),
                 results.read_csv(run, "scores.csv"),
                 results.read_csv(run, "resources.csv"),
+                results.read_events(run),
             ),
             load=load_page.section(run),
             run_folder=shlex.quote(str(_near(run))),
@@ -107,8 +113,10 @@ def _near(folder: Path) -> Path:
     return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
 
 
-def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[str, Any]:
-    """Build everything that the template shows."""
+def contents(
+    run: Run, scores: pd.DataFrame, resources: pd.DataFrame, events: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Build everything that the template shows, from run.json, scores.csv, resources.csv and trace.json."""
     gains = gains_page.gains(run, scores)
     return {
         "run": {
@@ -130,10 +138,11 @@ def _contents(run: Run, scores: pd.DataFrame, resources: pd.DataFrame) -> dict[s
         "privacy": privacy_page.section(run, scores),
         "gains": gains_page.section(gains),
         "thesis": thesis_page.section(run, gains),
+        "parity": _parity(run),
         "accuracy": _accuracy(run, scores),
         "time": _time(run),
         "bytes": _bytes(run),
-        "resources": _resources(run, resources),
+        "resources": _resources(run, resources, timeline.by_process(events)),
         "convergence": _convergence(run),
         "datasets": [_dataset(facts) for facts in run["datasets"].values()],
         "unfinished": _unfinished(run),
@@ -300,6 +309,34 @@ def _accuracy(run: Run, scores: pd.DataFrame) -> list[Table]:
         tables.append(_score_table(over_both, overall, gaps, figures.difference))
         tables.append(_score_table(per_class, headings, gaps, figures.difference))
     return tables
+
+
+def _parity(run: Run) -> Plot | None:
+    """Draw the AUC of every case less that of centralised on the same rows, repeat by repeat."""
+    rows = []
+    for case in run["cases"]:
+        base = findings.baseline(case, run["cases"])
+        if base is None or base is case or not figures.finished(case):
+            continue
+        ours, theirs = (dig(side, "metrics", "auc") for side in (case, base))
+        pairs = figures.in_pairs(base, theirs, case, ours)
+        if pairs is None:
+            continue
+        relation = compare.relate(*pairs, "", paired=True)
+        kind = {1: "higher", -1: "lower", 0: "unsure"}[relation.sign]
+        rows.append(
+            charts.Interval(label_of(case), relation.estimate, relation.low, relation.high, kind, page.gap(relation))
+        )
+    if not any(row.estimate is not None for row in rows):
+        return None
+    title = gettext("AUC less that of centralised on the same rows")
+    caption = gettext(
+        "{title}, repeat by repeat: the mean of the differences with its {confidence} interval, {repeats}.",
+        title=title,
+        confidence=figures.CONFIDENCE,
+        repeats=repeats_of(run["cases"]),
+    )
+    return Plot(charts.differences(rows, title, gettext("Difference of AUC")), caption)
 
 
 def _score_table(caption: str, headings: Mapping[str, str], rows: Sequence[tuple[str, Any]], write: Write) -> Table:
@@ -490,7 +527,7 @@ def _both_ways(facts: Mapping[str, Any], write: Write, unit: str) -> str:
     return f"{write(total['median'])}{figures.SPACE}{unit}" if total else gettext(figures.NOT_MEASURED)
 
 
-def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
+def _resources(run: Run, samples: pd.DataFrame, events: timeline.Events) -> dict[str, Any]:
     """CPU and memory of every party: a table, and curves over time."""
     cases = _with(run, "resources")
     rows = [
@@ -527,36 +564,67 @@ def _resources(run: Run, samples: pd.DataFrame) -> dict[str, Any]:
     )
     return {
         "table": Table(caption, columns, page.by_case(rows)) if rows else None,
-        "plots": _resource_plots(run, samples),
+        **_over_time(run, samples, events),
     }
 
 
-def _resource_plots(run: Run, samples: pd.DataFrame) -> list[Plot]:
-    """Draw CPU and memory over time for the first repeat of every case that has samples."""
+def _over_time(run: Run, samples: pd.DataFrame, events: timeline.Events) -> dict[str, Any]:
+    """Draw CPU and memory over time for the first repeat of every case that has samples, with the phases over them."""
     samples = samples[samples["party"].notna() & (samples["party"] != "")]
     points = max(20, min(200, CURVE_POINTS // max(1, 2 * samples[["case", "party"]].drop_duplicates().shape[0])))
-    plots = []
+    plots, rows = [], []
     for case in run["cases"]:
         mine = samples[samples["case"] == case["id"]]
         if mine.empty:
             continue
-        repeat = mine["repeat"].min()
+        repeat = int(mine["repeat"].min())
         mine = mine[mine["repeat"] == repeat]
-        for column, factor, name, keep in (
-            ("cpu_percent", 1.0, gettext("CPU ({unit} of one core)", unit="%"), fmean),
-            ("rss", 1e-6, gettext("Resident memory (MB)"), max),
-        ):
-            lines = []
-            for party, rows in mine.groupby("party", sort=False):
-                known = rows[["t", column]].dropna()
-                x = charts.thin(list(known["t"]), points, min)
-                y = charts.thin(list(known[column] * factor), points, keep)
-                lines.append(charts.Line(str(party), x, y))
-            title = gettext("{case}: {quantity} over time", case=label_of(case), quantity=name)
-            drawing = charts.line_plot(lines, title, gettext("Seconds since the start"), name)
-            if drawing:
-                caption = gettext("{title}, one repeat (n = 1, repeat {repeat}).", title=title, repeat=f"{repeat:.0f}")
-                plots.append(Plot(drawing, caption))
+        start, end = float(mine["t"].min()), float(mine["t"].max())
+        line = timeline.timeline(run, case, events, repeat, start, end, STRIP_PARTS)
+        plots += _curves(case, mine, points, line)
+        if line:
+            moments = [page.seconds(moment) for moment in (line.setup, line.begun, line.ended, end)]
+            rows.append([Cell(label_of(case)), Cell(line.party), *moments])
+    columns = (
+        gettext("Case"),
+        gettext("Party"),
+        gettext("Set-up from (s)"),
+        gettext("Epochs from (s)"),
+        gettext("Epochs until (s)"),
+        gettext("Last sample (s)"),
+    )
+    caption = gettext("When it was, in seconds since the start of the first repeat (n = 1); the largest party")
+    return {"plots": plots, "moments": Table(caption, columns, rows, columns[1:2]) if rows else None}
+
+
+def _curves(case: Case, samples: pd.DataFrame, points: int, line: timeline.Timeline | None) -> list[Plot]:
+    """Draw the CPU and the memory of a case's parties in one repeat."""
+    repeat = int(samples["repeat"].min())
+    band, note = Markup(""), ""
+    if line:
+        title = gettext("{case}: phases of {party} over time", case=label_of(case), party=line.party)
+        band = charts.strip(line.shares, {phase: recorded.say(phase) for phase in PHASES}, title)
+        note = gettext(
+            "Above: what {party}, the largest party, did in each stretch of time; white is outside the epochs.",
+            party=line.party,
+        )
+    plots = []
+    for column, factor, name, keep in (
+        ("cpu_percent", 1.0, gettext("CPU ({unit} of one core)", unit="%"), fmean),
+        ("rss", 1e-6, gettext("Resident memory (MB)"), max),
+    ):
+        lines = []
+        for party, rows in samples.groupby("party", sort=False):
+            known = rows[["t", column]].dropna()
+            x = charts.thin(list(known["t"]), points, min)
+            y = charts.thin(list(known[column] * factor), points, keep)
+            lines.append(charts.Line(str(party), x, y))
+        title = gettext("{case}: {quantity} over time", case=label_of(case), quantity=name)
+        span = (float(samples["t"].min()), float(samples["t"].max()))
+        drawing = charts.line_plot(lines, title, gettext("Seconds since the start"), name, above=band, x_range=span)
+        if drawing:
+            caption = gettext("{title}, one repeat (n = 1, repeat {repeat}).", title=title, repeat=repeat)
+            plots.append(Plot(drawing, f"{caption} {note}".strip()))
     return plots
 
 

@@ -17,7 +17,7 @@ from bench.score import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 COLUMNS: dict[str, list[str]] = {
     "epochs.csv": "case,repeat,party,role,epoch,phase,seconds,cpu_seconds,bytes_sent,bytes_received,loss".split(","),
@@ -26,6 +26,7 @@ COLUMNS: dict[str, list[str]] = {
         "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"
     ).split(","),
 }
+_CONDITIONS_OF_VERSION_1 = ("the machine is virtual", "processes (parties and arbiter) share")
 _TEXT = dict.fromkeys(("case", "party", "role", "phase", "model", "host"), str)
 
 
@@ -82,7 +83,7 @@ def save(folder: Path, run: Mapping[str, Any]) -> None:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """Read ``run.json`` and check that this version understands it.
+    """Read ``run.json``, check that this version understands it, and bring one of an older schema up to this one.
 
     Raises UserError when the folder is not a run, the file is damaged, or its schema is newer than this program.
     """
@@ -105,7 +106,19 @@ def load(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {', '.join(sorted(missing))} missing; the file is damaged")
     if wrong := _misshapen(run):
         raise UserError(f"{path}: {wrong[0]} is not as it was written; the run must be repeated")
-    return dict(run)
+    return _upgraded(run) if version < SCHEMA_VERSION else dict(run)
+
+
+def _upgraded(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run of schema version 1 in the shape of version 2 (docs/results.md).
+
+    What it did not record is not measured. Its warnings held what are conditions now.
+    """
+    environment = dict(run["environment"])
+    warnings = environment.get("warnings") or []
+    conditions = [line for line in warnings if any(mark in str(line) for mark in _CONDITIONS_OF_VERSION_1)]
+    environment |= {"warnings": [line for line in warnings if line not in conditions], "conditions": conditions}
+    return {**run, "schema_version": SCHEMA_VERSION, "environment": environment}
 
 
 def _misshapen(run: Mapping[str, Any]) -> list[str]:
@@ -195,6 +208,23 @@ def append_events(path: Path, events: Iterable[Mapping[str, Any]]) -> None:
             file.write(",\n" + text + "\n]\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """Read trace.json; an empty list where there is none.
+
+    Raises UserError when the file is damaged.
+    """
+    path = Path(folder) / "trace.json"
+    if not path.exists():
+        return []
+    try:
+        events = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
+    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
+        raise UserError(f"{path}: holds no list of events; the run must be repeated")
+    return events
 
 
 def _keep_finished_events(path: Path, finished: Sequence[Iterable[int]]) -> None:

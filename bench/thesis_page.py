@@ -28,7 +28,7 @@ TOLERANCE = 0.03
 
 
 class Held(NamedTuple):
-    """A finding of the thesis beside ours: where it stands, what it says or asks, what came out here, and the verdict."""
+    """A finding of the thesis beside ours: where it stands, what it says or asks, what came out here, the answer."""
 
     where: str
     theirs: str
@@ -121,18 +121,8 @@ def _figure_4_2(gains: Sequence[Gain]) -> Held:
 
 def _gain_in_words(gain: Gain) -> str:
     relation = gain.relation["specificity"]
-    values = {"party": f"{gain.party}/{gain.role}", "gap": _gap(relation)}
+    values = {"party": f"{gain.party}/{gain.role}", "gap": page.gap(relation)}
     return gettext("{party}: specificity {gap}", **values)
-
-
-def _gap(relation: compare.Relation) -> str:
-    if relation.estimate is None:
-        return gettext(figures.NOT_MEASURED)
-    gap = figures.difference(relation.estimate)
-    if relation.low is None or relation.high is None:
-        return gap
-    low, high = figures.difference(relation.low), figures.difference(relation.high)
-    return gettext("{gap} ({low} to {high})", gap=gap, low=low, high=high)
 
 
 def _figure_4_3(gains: Sequence[Gain]) -> Held:
@@ -154,7 +144,9 @@ def _figure_4_3(gains: Sequence[Gain]) -> Held:
         gettext("Figure 4-3: two parties, 1/99 to 50/50"),
         gettext("two parties, the same rows in all: does the smaller find more of the Charged Off together?"),
         sequence(
-            gettext("with {share}: {gap}", share=figures.percent(_share(gain)), gap=_gap(gain.relation["specificity"]))
+            gettext(
+                "with {share}: {gap}", share=figures.percent(_share(gain)), gap=page.gap(gain.relation["specificity"])
+            )
             for gain in smaller
         ),
         verdict,

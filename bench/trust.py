@@ -273,7 +273,7 @@ def _rests_on(run: Run) -> str:
     spoken_of = _spoken_of(run)
     spreads = [spread for _, spread in _known_spreads(spoken_of)]
     loads, cores = dig(run, "environment", "load_before"), dig(run, "environment", "cores_available")
-    parts = [repeats_of(spoken_of)]
+    parts = [repeats_of(spoken_of or run["cases"])]
     if spreads:
         parts.append(
             gettext("their times per epoch at most {share} of the median apart", share=figures.percent(max(spreads)))

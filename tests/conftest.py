@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 from helpers import bench, only_run, write_csv, write_suite
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # Processes that a test starts must find the package, installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+# How long an example takes says something of the machine, and nothing of the kit.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C; what the tests start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -326,7 +326,7 @@ def write_run(
     cases = _cases(writer)
     cases += (_protected(writer) if protected else []) + (_unfinished(repeats) if unfinished else [])
     run = {
-        "schema_version": 1,
+        "schema_version": 2,
         "run_id": f"20261123-14050{seed}-quick",
         "created": "2026-11-23T14:05:01+00:00",
         "finished": "2026-11-23T14:05:49+00:00",
@@ -349,7 +349,9 @@ def write_run(
             "load_after": [1.6, 0.6, 0.2],
             "cpu_governor": None,
             "virtualised": "kvm",
+            "slowed": {"stolen_share": 0.004, "quota_periods": 0, "heat_events": None},
             "warnings": ["the CPU governor is 'powersave': clock rates change during the run"],
+            "conditions": ["the machine is virtual: others on the same hardware can slow it down unseen"],
         },
         "measuring": {"sampler_hertz": 5, "sampler_cpu_percent": 0.6},
         "datasets": {"loans": _dataset(synthetic)},

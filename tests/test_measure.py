@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,9 @@ def test_rows_of_any_spans_add_up(spans: list[tuple[str, float]], wall: float) -
     assert sum(row["bytes_sent"] or 0 for row in rows) == 3 * len(spans)
     # What nobody measured is not 0.
     assert all(row["cpu_seconds"] is None for row in rows[:-1])
-    assert len(chrome_events(recorder, 1, "x")) == 2 + len(spans)
+    events = chrome_events(recorder, 1, "x", zero=-2.0)
+    assert len(events) == 2 + len(spans)
+    assert {event["ts"] for event in events if event["ph"] == "X"} == {2e6}
 
 
 def test_an_epoch_that_was_never_ended_is_not_reported() -> None:
@@ -270,12 +273,57 @@ def test_the_environment_holds_what_the_contract_names() -> None:
     assert {
         "cpu", "cores_logical", "cores_physical", "memory_bytes", "os", "kernel", "python", "packages",
         "threads_per_process", "load_before", "load_after", "cpu_governor", "virtualised", "warnings",
+        "slowed", "conditions",
     } <= set(facts)  # fmt: skip
     assert facts["memory_bytes"] == psutil.virtual_memory().total
     assert "numpy" in facts["packages"]
     json.dumps(facts, allow_nan=False)
-    crowded = environment.describe(processes=10_000, load=None)["warnings"]
-    assert any("10000 processes" in warning for warning in crowded)
+    crowded = environment.describe(processes=10_000, load=None)["conditions"]
+    assert any("10000 processes" in condition for condition in crowded)
+
+
+def test_what_slowed_the_machine_is_what_was_added() -> None:
+    before = environment.slow_downs()
+    assert before["cpu_seconds"] is not None and before["cpu_seconds"] > 0
+    after = {key: None if value is None else value + 2.0 for key, value in before.items()}
+    after |= {"stolen_seconds": 0.5 + (before["stolen_seconds"] or 0.0), "cpu_seconds": before["cpu_seconds"] + 10.0}
+    known = {**before, "stolen_seconds": before["stolen_seconds"] or 0.0, "heat_events": None}
+    slowed = environment.slowed(known, after)
+    assert slowed["stolen_share"] == pytest.approx(0.05)
+    assert slowed["quota_periods"] == (None if before["quota_periods"] is None else 2.0)
+    assert slowed["heat_events"] is None
+
+
+def test_a_used_up_quota_is_counted_from_the_group_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "proc": "1:name=systemd:/\n0::/user.slice/bench\n",
+        "user.slice/bench/cpu.stat": "usage_usec 5\nnr_periods 9\nnr_throttled 3\n",
+        "user.slice/cpu.stat": "nr_throttled 4\n",
+        "cpu.stat": "usage_usec 5\n",  # the root has no quota
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    places = {"/proc/self/cgroup": tmp_path / "proc", "/sys/fs/cgroup": tmp_path}
+    monkeypatch.setattr(environment, "Path", lambda *parts: places.get("/".join(parts)) or Path(*parts))
+    assert environment.slow_downs()["quota_periods"] == 7
+
+
+def test_the_run_and_its_trace_have_one_zero(small_run: SmallRun, events: list[dict[str, Any]]) -> None:
+    begun, ended = (datetime.fromisoformat(small_run.run[key]) for key in ("created", "finished"))
+    whole = (ended - begun).total_seconds() + 1  # both are cut to seconds
+    slowed = small_run.run["environment"]["slowed"]
+    assert set(slowed) == {"stolen_share", "quota_periods", "heat_events"}
+    for place, entry in enumerate(small_run.run["cases"]):
+        for repeat in entry["repeats_done"]:
+            process = results.trace_process(place, repeat, 0) // 1000
+            mine = [e for e in events if e["ph"] == "X" and e["pid"] // 1000 == process]
+            assert mine or entry["training"]["solver"] == "lbfgs"  # which has no epochs
+            if not mine:
+                continue
+            # Every process begins after the sampler does, and ends before the run.
+            assert min(event["ts"] for event in mine) > 0
+            assert max(event["ts"] + event["dur"] for event in mine) * 1e-6 < whole
 
 
 def test_outside_a_checkout_there_is_no_revision(tmp_path: Path) -> None:

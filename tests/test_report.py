@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_helpers import Page, change
 
-from bench import charts, compare, figures, report
+from bench import charts, compare, figures, language, report, results
 from bench.errors import UserError
 
 MINUS = "\N{MINUS SIGN}"
+OLD_RUN = Path(__file__).parent / "data" / "run-of-version-1"
 
 
 def page_of(run: Path) -> Page:
@@ -178,7 +179,7 @@ def test_a_local_epoch_is_not_held_against_a_centralised_one(page: Page) -> None
     ratios = page.column("Every finished case", "Times centralised")
     assert ratios["Each party alone"] == ("own rows only", None)
     assert ratios["Centralised, same optimiser"] == ("the measure", None)
-    assert "Each party alone: trained one party after the other" in page.text
+    assert "Trained one party after the other, so that none shared the machine with another: Each party" in page.text
     assert "Centralised used one core, the parties together up to 2:" in page.text
 
 
@@ -193,6 +194,133 @@ def test_a_solver_without_epochs_has_none(page: Page) -> None:
 
 def test_the_rest_of_the_answer(page: Page) -> None:
     assert "On the common test set of 22,931 rows, AUC was 0.69" in page.text
+
+
+def first_screen(page: Page) -> dict[str, str]:
+    """The sentences of the answer by what they are about."""
+    lines = page.text.split("Can it be trusted?")[0].splitlines()
+    return {line.split()[0]: line for line in lines if line.startswith(("Accuracy:", "Time:", "Network:"))}
+
+
+def test_the_first_screen_answers_in_three_sentences(page: Page, facts: dict[str, Any]) -> None:
+    cases = {case["id"]: case for case in facts["cases"]}
+    ours, base = cases["federated"], cases["centralised"]
+    said = first_screen(page)
+    assert list(said) == ["Accuracy:", "Time:", "Network:"]
+    auc = [side["metrics"]["auc"] for side in (ours, base)]
+    gaps = compare.relate(auc[1]["values"], auc[0]["values"], "", paired=True)
+    assert (
+        f"AUC {figures.score(auc[0]['median'])} against {figures.score(auc[1]['median'])} on 22,931 test"
+        in (said["Accuracy:"])
+    )
+    assert gaps.low is not None and gaps.high is not None and gaps.estimate is not None
+    interval = f"{figures.difference(gaps.low)} to {figures.difference(gaps.high)} over 3 repeats"
+    assert f"paired difference {figures.difference(gaps.estimate)}, 95" in said["Accuracy:"]
+    assert interval in said["Accuracy:"]
+    times = [side["time"]["epoch_seconds"] for side in (ours, base)]
+    ratio = compare.relate(times[1]["values"], times[0]["values"], "s", paired=True)
+    assert ratio.estimate is not None and ratio.low is not None and ratio.high is not None
+    assert f"an epoch takes {figures.seconds(times[0]['median'])} (computing 7" in said["Time:"]
+    assert f", {figures.number(ratio.estimate)} times as long as centralised (95" in said["Time:"]
+    assert f"{figures.number(ratio.low)} to {figures.number(ratio.high)} over 3 repeats" in said["Time:"]
+    for way in ("sent", "received"):
+        assert f"{figures.size(ours['bytes'][f'epoch_{way}']['median'])} (all 3 equal)" in said["Network:"]
+
+
+def test_the_first_screen_names_other_engines_and_protections(
+    protected: tuple[Page, dict[str, dict[str, Any]]],
+) -> None:
+    page, cases = protected
+    said = first_screen(page)
+    fate = cases["fate-done"]["time"]["epoch_seconds"]["median"]
+    assert f"FATE's own: {figures.seconds(fate)}, " in said["Time:"]
+    ratios = {
+        name: geometric_mean(
+            a / b
+            for a, b in zip(
+                *(cases[case]["time"]["epoch_seconds"]["values"] for case in (name, "federated")), strict=True
+            )
+        )
+        for name in ("masked", "paillier")
+    }
+    for name, ratio in ratios.items():
+        assert f"{figures.number(ratio)} times as long with {name} (" in said["Network:"]
+
+
+def graded(page: Page) -> str:
+    """The class of the verdict on the first screen."""
+    return next(str(a["class"]) for tag, a in page.tags if tag == "div" and "verdict" in (a.get("class") or ""))
+
+
+def test_the_verdict_says_whether_the_run_can_be_relied_on(tmp_path: Path) -> None:
+    def calm(content: dict[str, Any]) -> None:
+        content["environment"]["warnings"] = []
+
+    page = page_of(change(write_run(tmp_path / "calm", unfinished=False, repeats=5), calm))
+    assert graded(page) == "verdict fit"
+    assert "Can be relied on. n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}5 repeats a case; " in page.text
+    assert "load 0.31 on 2 cores before the run; 0.4\N{NO-BREAK SPACE}% of the CPU time went to others." in page.text
+    assert "Nothing that was recorded speaks against them." in page.text
+    assert "The machine is virtual" in page.text
+
+    page = page_of(write_run(tmp_path / "reserved", repeats=5))
+    assert graded(page) == "verdict reserved"
+    assert "Can be relied on, with 2 reservations." in page.text
+
+    page = page_of(write_run(tmp_path / "single", repeats=1, unfinished=False))
+    assert graded(page) == "verdict unfit"
+    assert "Not fit to decide by." in page.text
+    assert "with fewer than 3 repeats no difference is called" in page.text
+
+    def fail(content: dict[str, Any]) -> None:
+        for case in content["cases"]:
+            if case["engine"] == "federated":
+                case.update(status="failed", error="party 9998/host was killed")
+
+    page = page_of(change(write_run(tmp_path / "failed", repeats=5), fail))
+    assert graded(page) == "verdict unfit"
+    assert first_screen(page) == {}
+    assert "No federated case finished in this run, so there is no answer yet." in page.text
+    assert "Federated, FedSGD (failed): party 9998/host was killed." in page.text
+
+    def interrupt(content: dict[str, Any]) -> None:
+        content["finished"] = None
+        for case in content["cases"]:
+            case.update(status="pending", repeats=7)
+
+    page = page_of(change(write_run(tmp_path / "partial", repeats=5), interrupt))
+    assert f"python -m bench.run --resume {tmp_path / 'partial'}\n" in page.text
+    assert graded(page) == "verdict unfit"
+    assert "Federated, FedSGD: 5 of 7 repeats are done; the rest can be run (--resume)." in page.text
+
+
+def test_an_interval_that_says_little_is_a_reservation(copy: Path) -> None:
+    def spread(content: dict[str, Any]) -> None:
+        times = content["cases"][3]["time"]["epoch_seconds"]
+        times |= {"values": [0.004, 0.010, 0.016], "median": 0.010, "low": 0.004, "high": 0.016}
+
+    assert "ratio to centralised is known roughly only, between" in page_of(change(copy, spread)).text
+
+
+def test_a_run_of_the_first_schema_is_shown() -> None:
+    run = results.load(OLD_RUN)
+    with language.spoken("en"):
+        scores, samples = (results.read_csv(OLD_RUN, f"{name}.csv") for name in ("scores", "resources"))
+        shown = report.contents(run, scores, samples, results.read_events(OLD_RUN))
+    assert [said.about for said in shown["answer"]] == ["Accuracy:", "Time:", "Network:"]
+    assert shown["trust"]["grade"] == "reserved"
+    assert "throttling not measured" in shown["trust"]["rests_on"]
+    assert len(shown["resources"]["plots"]) == 3  # one case was over before it had a second value of the CPU
+    # Its trace counts from another zero than its samples: no phase is marked rather than a wrong one.
+    assert shown["resources"]["moments"] is None
+
+
+def test_the_committed_sample_run_is_shown(tmp_path: Path) -> None:
+    sample = Path(shutil.copytree(Path(__file__).parents[1] / "results" / "sample", tmp_path / "sample"))
+    page = page_of(sample)
+    assert page.text.lstrip().startswith("Three parties against one holder of all rows")
+    assert list(first_screen(page)) == ["Accuracy:", "Time:", "Network:"]
+    assert "Synthetic data: " in page.text
 
 
 def test_a_run_without_protection_has_no_section_on_it(page: Page) -> None:
@@ -431,11 +559,16 @@ def test_a_large_run_stays_small(copy: Path) -> None:
 def test_trouble_is_named(copy: Path) -> None:
     def trouble(content: dict[str, Any]) -> None:
         content["revision"]["dirty"] = True
+        content["environment"]["slowed"] = {"stolen_share": 0.025, "quota_periods": 12, "heat_events": 3}
         content["cases"][3]["time"]["epoch_seconds"] |= {"median": 0.008, "low": 0.005, "high": 0.012}
         content["cases"][4]["time"]["by_party"]["9998/host"]["attributed_share"]["low"] = 0.8
 
     text = page_of(change(copy, trouble)).text
-    assert "Federated, FedSGD: the repeats' times per epoch lie 88" in text
+    assert "In 1 of 5 cases the repeats' times per epoch lie more than 20" in text
+    assert "Federated, FedSGD 88\N{NO-BREAK SPACE}%." in text
+    assert "The hypervisor gave 2.5\N{NO-BREAK SPACE}% of the CPU time to others" in text
+    assert "The CPU quota was used up in 12 scheduling periods" in text
+    assert "The processors slowed down 3 times because of their heat" in text
     assert "only 80\N{NO-BREAK SPACE}% of the epoch of 9998/host is in named phases" in text
     assert "80\N{NO-BREAK SPACE}% of the epoch (Federated, FedAvg, 3 local epochs, 9998/host)" in text
     assert "local changes" in text
@@ -512,3 +645,43 @@ def test_thinning_keeps_the_peak(values: list[float], points: int) -> None:
     kept = charts.thin(values, points, max)
     assert len(kept) <= points
     assert max(kept, default=None) == max(values, default=None)
+
+
+def test_the_parity_of_accuracy_is_drawn_to_scale(page: Page, facts: dict[str, Any]) -> None:
+    cases = {case["id"]: case for case in facts["cases"]}
+    theirs = cases["centralised"]["metrics"]["auc"]["values"]
+    relations = [
+        compare.relate(theirs, cases[name]["metrics"]["auc"]["values"], "", paired=True)
+        for name in ("centralised-lbfgs", "federated", "federated-fedavg")
+    ]
+    drawn = [
+        (str(a["class"]), str(a["style"])) for tag, a in page.tags if tag == "i" and "left:" in str(a.get("style"))
+    ]
+    places = [float(re.findall(r"left:([\d.]+)%", style)[0]) for kind, style in drawn if kind.startswith("estimate")]
+    zero = next(float(re.findall(r"left:([\d.]+)%", style)[0]) for kind, style in drawn if kind == "one")
+    estimates = [relation.estimate or 0.0 for relation in relations]
+    assert len(places) == len(estimates)
+    per_unit = (places[2] - zero) / estimates[2]
+    assert places == pytest.approx([zero + per_unit * estimate for estimate in estimates], abs=0.1)
+    assert [relation.sign for relation in relations][2] == -1
+    for relation in relations:
+        assert (
+            f"{figures.difference(relation.estimate or 0.0)} ({figures.difference(relation.low or 0.0)} to "
+            in page.text
+        )
+
+
+gaps = st.floats(-1, 1)
+
+
+@given(st.lists(st.tuples(gaps, st.none() | st.tuples(gaps, gaps)), min_size=1, max_size=5))
+def test_differences_of_any_size_are_on_the_plot(found: list[tuple[float, tuple[float, float] | None]]) -> None:
+    rows = [
+        charts.Interval("", gap, *((min(ends), max(ends)) if ends else (None, None)), "unsure", "")
+        for gap, ends in found
+    ]
+    drawn = charts.differences([*rows, charts.Interval("", None, None, None, "unsure", "")], "", "")
+    for left, width in re.findall(r"left:([^%]+)%(?:;width:([^%]+)%)?", drawn):
+        assert -0.01 <= float(left) <= float(left) + float(width or 0) <= 100.02
+    assert drawn.count("class='estimate") == len(found)
+    assert charts.differences([charts.Interval("", None, None, None, "unsure", "")], "", "") == ""

@@ -285,7 +285,7 @@ def test_a_report_that_is_there_in_another_language_is_not_left_old(run: Path) -
     assert report.render_all(run) == [run / "report.html"]
     (run / "report.zh.html").write_text("old")
     assert report.render_all(run) == [run / "report.html", run / "report.zh.html"]
-    assert "联邦训练的代价" in (run / "report.zh.html").read_text(encoding="utf-8")
+    assert "联邦训练与集中训练的对比" in (run / "report.zh.html").read_text(encoding="utf-8")
 
 
 def test_a_missing_catalogue_is_named_in_one_line(

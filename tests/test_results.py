@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from bench import results
 from bench.errors import UserError
 
+# Left by the kit's first version that ran suites (its revision is in the file).
+OLD_RUN = Path(__file__).parent / "data" / "run-of-version-1"
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=8)
 numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 
@@ -32,6 +34,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         results.create(tmp_path / "file.txt" / "x", "run")
     with pytest.raises(UserError, match=r"cannot be written"):
         results.write_json(tmp_path / "file.txt" / "run.json", {})
+
+
+def test_a_run_of_the_first_schema_is_brought_up_to_this_one() -> None:
+    run = results.load(OLD_RUN)
+    assert run["schema_version"] == results.SCHEMA_VERSION
+    assert len(run["environment"]["warnings"]) == 1
+    assert run["environment"]["warnings"][0].startswith("the machine was busy")
+    assert [line.split()[1] for line in run["environment"]["conditions"]] == ["processes", "machine"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

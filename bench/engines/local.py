@@ -12,8 +12,10 @@ def train(job: Job) -> Outcome:
     samples = Samples()
     for shard in job.prepared.shards:
         outcome = launch(job, [worker(job, shard, "bench.engines.alone")], lambda trained: trained.party)
+        began = outcome.samples.began or 0.0
+        samples.began = samples.began or began
         for row in outcome.samples.rows:
-            row["t"] = round(row["t"] + samples.seconds, 3)
+            row["t"] = round(row["t"] + began - samples.began, 3)
         samples.rows += outcome.samples.rows
         samples.seconds += outcome.samples.seconds
         samples.cpu_seconds += outcome.samples.cpu_seconds

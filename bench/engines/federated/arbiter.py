@@ -49,8 +49,8 @@ class Rounds:
         self.gone: set[str] = set()  # lost, and the case goes on without
         self.notes: list[str] = []
         self.failure: str | None = None
-        self.idle_since = perf_counter()
         recorder.begin_epoch(0)
+        self.idle_since = perf_counter()  # after the epoch's start, or the wait would reach out of the epoch
 
     @property
     def due(self) -> tuple[str, str]:

@@ -1,0 +1,96 @@
+"""Which phase a party was in when: the bands over the curves of CPU and memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from conftest import SmallRun
+from hypothesis import given
+from hypothesis import strategies as st
+from page_helpers import Page
+
+from bench import report, results, timeline
+from bench.measure.trace import PHASES
+
+LENGTHS = st.lists(
+    st.tuples(st.sampled_from(PHASES[:-1]), st.floats(0.001, 3), st.floats(0, 1)), min_size=1, max_size=20
+)
+
+
+def made(lengths: list[tuple[str, float, float]]) -> tuple[list[dict[str, Any]], float, dict[str, float]]:
+    """Epochs of one span each, with time before and after it: the events, their end, and the seconds of each phase."""
+    events, now, seconds = [], 0.5, dict.fromkeys(PHASES, 0.0)
+    for number, (phase, length, rest) in enumerate(lengths):
+        whole = length + rest
+        common = {"ph": "X", "pid": 1000}
+        name = f"epoch {number}" if number else "set-up"
+        events.append({**common, "cat": "epoch", "name": name, "ts": now * 1e6, "dur": whole * 1e6})
+        events.append({**common, "cat": "phase", "name": phase, "ts": (now + rest / 2) * 1e6, "dur": length * 1e6})
+        seconds[phase] += length
+        seconds["unattributed"] += rest
+        now += whole
+    return events, now, seconds
+
+
+CASE = {"parties": [{"party": "1", "role": "host"}], "time": {"critical_party": "1/host"}}
+
+
+@given(LENGTHS, st.floats(0, 5), st.integers(1, 50))
+def test_every_second_of_every_phase_is_in_the_band(
+    lengths: list[tuple[str, float, float]], after: float, parts: int
+) -> None:
+    events, ended, seconds = made(lengths)
+    end = ended + after
+    line = timeline.timeline({"cases": [CASE]}, CASE, timeline.by_process(events), 1, 0.0, end, parts)
+    assert line is not None
+    assert len(line.shares) == parts
+    for part in line.shares:
+        assert all(share >= 0 for share in part.values())
+        assert sum(part.values()) <= 1 + 1e-9
+    for phase, length in seconds.items():
+        found = sum(part.get(phase, 0.0) for part in line.shares) * end / parts
+        assert found == pytest.approx(length, abs=1e-6)
+    assert line.setup == pytest.approx(0.5)
+    if len(lengths) > 1:
+        assert line.ended == pytest.approx(ended)
+
+
+@pytest.mark.parametrize("shift", [-1e5, 1e5])
+def test_events_of_another_time_mark_nothing(shift: float) -> None:
+    events, ended, _ = made([("compute", 1.0, 0.1)])
+    moved = [{**event, "ts": event["ts"] + shift * 1e6} for event in events]
+    assert timeline.timeline({"cases": [CASE]}, CASE, timeline.by_process(moved), 1, 0.0, ended, 10) is None
+    assert timeline.timeline({"cases": [CASE]}, CASE, {}, 1, 0.0, ended, 10) is None
+    assert timeline.timeline({"cases": [CASE]}, {**CASE, "parties": []}, {}, 1, 0.0, ended, 10) is None
+
+
+def test_the_page_of_a_real_run_says_when_it_was(small_run: SmallRun) -> None:
+    path = report.render(small_run.folder)
+    page = Page(path.read_text(encoding="utf-8"))
+    events = results.read_events(small_run.folder)
+    entries = small_run.run["cases"]
+    # A case that is over before its second sample has no time to lay the phases over.
+    shown = [entry for entry in entries if entry["title"] in page.column("When it was", "Party")]
+    assert {"federated", "fedavg"} <= {entry["id"] for entry in shown}
+    for entry in shown:
+        names = [f"{party['party']}/{party['role']}" for party in entry["parties"]]
+        number = names.index(entry["time"]["critical_party"])
+        process = results.trace_process(entries.index(entry), 1, number)
+        epochs = [e for e in events if e.get("cat") == "epoch" and e["pid"] == process and e["name"] != "set-up"]
+        columns = [page.column("When it was", f"Epochs {word}")[entry["title"]][1] for word in ("from", "until")]
+        assert columns[0] == pytest.approx(min(event["ts"] for event in epochs) * 1e-6)
+        assert columns[1] == pytest.approx(max(event["ts"] + event["dur"] for event in epochs) * 1e-6)
+    bands = re.findall(r"<div class='strip'>.*?</div>", path.read_text(encoding="utf-8"))
+    assert len(bands) == 2 * len(shown)
+    assert all("class='compute'" in band for band in bands)
+
+
+def test_a_damaged_trace_is_named(small_run: SmallRun, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ('[{"ph": "X"', '{"no": "list"}', "[3]"):
+        (tmp_path / "run.json").write_text(json.dumps(small_run.run))
+        (tmp_path / "trace.json").write_text(text)
+        assert report.main([str(tmp_path)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
