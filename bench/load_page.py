@@ -71,7 +71,8 @@ def _sentence(measurement: Measurement) -> str:
         slope, low, high = (memory[f"bytes_per_minute{end}"] / 1e3 for end in ("", "_low", "_high"))
         says.append(
             gettext(
-                "memory changed by {slope} kB a minute (95 % interval {low} to {high}), from {first} to {last}",
+                "memory changed by {slope} kB a minute ({confidence} interval {low} to {high}), from {first} to {last}",
+                confidence=figures.CONFIDENCE,
                 slope=figures.number(slope),
                 low=figures.number(low),
                 high=figures.number(high),
@@ -406,7 +407,7 @@ def _steps_caption(measurement: Measurement) -> str:
         )
     else:
         says.append(gettext("each caller waits for its answer and asks again, so a service that stalls is asked less"))
-    says.append(gettext("CPU in % of one core, the mean; memory resident, the highest"))
+    says.append(gettext("CPU in {unit} of one core, the mean; memory resident, the highest", unit="%"))
     if measurement.get("server_measured") is None:
         says.append(gettext("CPU and memory of the service could not be measured from here"))
     return gettext("{sentence}.", sentence=sequence(says))

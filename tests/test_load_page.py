@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fixture_run import write_run
 from page_helpers import Page
+from test_report_languages import both, numbers, untranslated
 
 from bench import figures, report
 from bench.load import knee, measurement, store
@@ -255,3 +257,9 @@ def test_a_damaged_load_csv_is_one_line(run: Path, capsys: pytest.CaptureFixture
     said = capsys.readouterr().err
     assert "load.csv" in said and said.count("\n") == 1
     path.write_text(good)
+
+
+def test_in_chinese_it_has_the_same_numbers_and_no_english(run: Path) -> None:
+    cut = [page[page.index('<section id="load">') :].split("</section>")[0] for page in both(run)]
+    assert untranslated(cut[1], ["federated", "retcode", "FATE Flow", "toy", "success"]) == []
+    assert numbers(unescape(cut[0])) == numbers(unescape(cut[1]))
