@@ -359,7 +359,7 @@ def _steps(measurement: Measurement) -> Table:
     is_open = _is_open(measurement)
     body = [
         [
-            Cell(figures.count(step.get("number") or place)),
+            Cell(gettext("{step}: {outcome}", step=step.get("number") or place, outcome=_outcome(step))),
             _number(step["rate"]) if is_open else page.count(step["users"]),
             page.count(step["requests"]),
             _number(step["rate_achieved"]),
@@ -369,7 +369,6 @@ def _steps(measurement: Measurement) -> Table:
             _number(dig(step, "server", "cpu_percent")),
             _number(dig(step, "server", "rss_bytes"), 1e6),
             _number(dig(step, "generator", "cpu_percent")),
-            Cell(_outcome(step)),
         ]
         for place, step in enumerate(steps, start=1)
     ]
@@ -386,9 +385,8 @@ def _steps(measurement: Measurement) -> Table:
         gettext("Service's CPU (%)"),
         gettext("Its memory (MB)"),
         gettext("Generator's CPU (%)"),
-        gettext("Outcome"),
     )
-    return Table(_steps_caption(measurement), columns, body, columns[-1:])
+    return Table(_steps_caption(measurement), columns, body)
 
 
 def _steps_caption(measurement: Measurement) -> str:
@@ -416,7 +414,9 @@ def _steps_caption(measurement: Measurement) -> str:
 def _errors(step: Step) -> Cell:
     """Write how many requests of a step failed, by their codes."""
     errors: Mapping[str, int] = step["errors"]
-    codes = listed(gettext("{n} times {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items())
+    codes = listed(
+        gettext("{n} times {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items()
+    )
     return Cell(figures.count(sum(errors.values())), codes, float(sum(errors.values())))
 
 
@@ -424,8 +424,7 @@ def _outcome(step: Step) -> str:
     """Say whether a step held its rate, or why not."""
     if step["failed"] is None:
         return gettext("held") if step["rate"] is not None else gettext("no errors")
-    said = recorded.say(step["failed"])
-    return sequence([said, gettext("the generator was at its limit")]) if step.get("generator_limited") else said
+    return gettext("generator at its limit") if step.get("generator_limited") else recorded.say(step["failed"])
 
 
 def _jobs(measurement: Measurement) -> str | None:

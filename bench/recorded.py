@@ -48,8 +48,8 @@ LINES = (
     gettext_noop("join shares, a term"),
     # Load tests (bench/load)
     gettext_noop("errors"),
-    gettext_noop("p99 above the bound"),
-    gettext_noop("fewer answers than requests"),
+    gettext_noop("p99 above bound"),
+    gettext_noop("too few answers"),
     gettext_noop("connection failed"),
     gettext_noop("no answer in time"),
     gettext_noop("answer unreadable"),

@@ -111,9 +111,9 @@ def why_failed(step: Mapping[str, Any], bound: float, seconds: float) -> str | N
         return said
     p99 = step["from_due"] and step["from_due"]["p99"]
     if p99 is None or not p99 <= bound:
-        return "p99 above the bound"
+        return "p99 above bound"
     short = step["requests"] - step["rate_achieved"] * seconds
-    return "fewer answers than requests" if short > max(SHORTFALL * step["requests"], FEW) else None
+    return "too few answers" if short > max(SHORTFALL * step["requests"], FEW) else None
 
 
 def _errors_said(step: Mapping[str, Any]) -> str | None:
