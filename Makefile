@@ -15,7 +15,7 @@ FATE_PACKAGES := roles/image/files/requirements.txt
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report messages test lint perf wire fate ansible image testbed testbed-down test-cluster clean
+.PHONY: help setup bench report messages test lint perf wire fate ansible load image testbed testbed-down test-cluster clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -36,6 +36,11 @@ $(VENV)/.core: pyproject.toml
 $(VENV)/.ansible: $(VENV)/.core
 	@echo "installing Ansible into $(VENV) ..."
 	@$(PIP) --editable '.[ansible]'
+	@touch $@
+
+$(VENV)/.load: $(VENV)/.core
+	@echo "installing locust into $(VENV) ..."
+	@$(PIP) --editable '.[load]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
@@ -87,6 +92,8 @@ $(FATE)/.installed: $(FATE_PACKAGES)
 	@touch $@
 
 ansible: $(VENV)/.ansible ## install Ansible into .venv; then: .venv/bin/ansible-playbook site.yml
+
+load: $(VENV)/.load ## install locust into .venv; then: .venv/bin/python -m bench.load --help
 
 image: $(VENV)/.ansible ## build the image of a FATE party and pack it into an archive (needs a Docker engine)
 	@$(BIN)/ansible-playbook playbooks/image.yml $(ARGS)

@@ -46,6 +46,13 @@ LINES = (
     gettext_noop("share, a term"),
     gettext_noop("seal or open"),
     gettext_noop("join shares, a term"),
+    # Load tests (bench/load)
+    gettext_noop("errors"),
+    gettext_noop("p99 above bound"),
+    gettext_noop("too few answers"),
+    gettext_noop("connection failed"),
+    gettext_noop("no answer in time"),
+    gettext_noop("answer unreadable"),
     # Stages of a job of FATE
     gettext_noop("start of FATE Flow"),
     gettext_noop("upload of the rows"),

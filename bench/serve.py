@@ -65,7 +65,7 @@ def _serve(chosen: argparse.Namespace) -> None:
 
     Raises UserError where there is no such model, the token does not do, or the address is not to be had.
     """
-    token = None if chosen.token_file is None else _token(chosen.token_file)
+    token = None if chosen.token_file is None else read_token(chosen.token_file)
     if token is None and not _is_loopback(chosen.host):
         raise UserError(
             f"--host: {chosen.host} can be reached from other machines, so callers need a token; "
@@ -85,7 +85,7 @@ def load(folder: Path, case: str, repeat: int | None, name: str | None, token: s
     Raises UserError where the run has no such model, or its file is damaged.
     """
     run = results.load(folder)
-    path = _model_file(folder, run, case, repeat, name)
+    path = model_file(folder, run, case, repeat, name)
     try:
         model = json.loads(path.read_text(encoding="utf-8"))
         _check(model)
@@ -96,8 +96,11 @@ def load(folder: Path, case: str, repeat: int | None, name: str | None, token: s
     return application(service, description, token), f"model {model['model']} of case {case}, repeat {model['repeat']},"
 
 
-def _model_file(folder: Path, run: dict[str, Any], case: str, repeat: int | None, name: str | None) -> Path:
-    """Return the file of the model that is asked for, docs/results.md."""
+def model_file(folder: Path, run: dict[str, Any], case: str, repeat: int | None, name: str | None) -> Path:
+    """Return the file of the model that is asked for, docs/results.md.
+
+    Raises UserError where the run has no such model.
+    """
     entry = next((entry for entry in run["cases"] if entry["id"] == case), None)
     if entry is None:
         offered = ", ".join(entry["id"] for entry in run["cases"])
@@ -142,8 +145,11 @@ def _check(model: dict[str, Any]) -> None:
         raise ValueError("its intercept or a deviation cannot be used")
 
 
-def _token(path: Path) -> str:
-    """Read the token that callers must send; what is wrong with it is told without showing it."""
+def read_token(path: Path) -> str:
+    """Read the token that callers must send.
+
+    Raises UserError, which does not show the token, where it does not do.
+    """
     try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:

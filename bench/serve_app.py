@@ -11,12 +11,14 @@ import asyncio
 import hmac
 import logging
 import time
+from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -29,8 +31,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bench.data.record import RecordError, reader
-from bench.model.logistic import row_probability
+from bench.data.record import RecordError, plain_reader, reader
+from bench.model.logistic import row_probability, rows_probability
 
 # The codes of FATE-Serving that this service has a use for.
 OK = 0
@@ -66,6 +68,7 @@ class Served:
 
     service: str
     read: Callable[[Mapping[str, Any]], list[float]]
+    read_plain: Callable[[Sequence[Mapping[str, Any]]], array[float] | None]
     coefficients: list[float]
     intercept: float
     means: list[float]
@@ -84,6 +87,16 @@ class Served:
         if score != score:  # NaN: two infinities met
             raise RecordError("a value is too large to be scored")
         return score
+
+    def scores(self, records: Sequence[Mapping[str, Any]]) -> list[float] | None:
+        """Return the probabilities of many records, in half the time; None where one of them must be looked at."""
+        values = self.read_plain(records)
+        if values is None:
+            return None
+        X = np.frombuffer(values).reshape(len(records), -1)
+        model = (np.array(self.coefficients), self.intercept, np.array(self.means), np.array(self.deviations))
+        scores = rows_probability(X, *model)
+        return None if any(score != score for score in scores) else scores
 
 
 Answer = Callable[[Served, bytes], tuple[bytes, int]]
@@ -108,6 +121,7 @@ def served(service: str, model_id: str, version: str, model: Mapping[str, Any]) 
     return Served(
         service=service,
         read=reader(model["preprocessing"]),
+        read_plain=plain_reader(model["preprocessing"]),
         coefficients=[float(value) for value in model["coefficients"]],
         intercept=float(model["intercept"]),
         means=[float(value) for value in model["means"]],
@@ -165,16 +179,27 @@ def batch(model: Served, body: bytes) -> tuple[bytes, int]:
     Raises _RefusedError where the request as a whole cannot be answered.
     """
     results: dict[str, dict[str, Any]] = {}
+    records = _records(_content(model, body))
+    scores = model.scores([record for _, record in records])
+    if scores is not None:
+        for (index, _), score in zip(records, scores, strict=True):
+            results[str(index)] = {"index": index, "retcode": OK, "retmsg": "", "data": {"score": score}}
+        return _batched(model, results), len(records)
     scored = 0
-    for index, record in _records(_content(model, body)):
+    for index, record in records:
         try:
             outcome = {"retcode": OK, "retmsg": "", "data": {"score": model.score(record)}}
             scored += 1
         except RecordError as error:
             outcome = {"retcode": BAD_FEATURES, "retmsg": str(error), "data": {}}
         results[str(index)] = {"index": index, **outcome}
+    return _batched(model, results), scored
+
+
+def _batched(model: Served, results: dict[str, dict[str, Any]]) -> bytes:
+    """Return the answer to a batch."""
     both = {"batchDataList": list(results.values()), "singleInferenceResultMap": results}
-    return orjson.dumps({"retcode": OK, "retmsg": "", "data": model.about, "flag": 0, **both}), scored
+    return orjson.dumps({"retcode": OK, "retmsg": "", "data": model.about, "flag": 0, **both})
 
 
 def _content(model: Served, body: bytes) -> dict[str, Any]:

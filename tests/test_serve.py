@@ -32,8 +32,8 @@ from schemathesis.specs.openapi.checks import (
 
 from bench import serve
 from bench.data import lending_club, synthetic
-from bench.data.record import RULES, RecordError, reader
-from bench.model.logistic import row_probability
+from bench.data.record import RULES, RecordError, plain_reader, reader
+from bench.model.logistic import row_probability, rows_probability
 from bench.run import main as run_suite
 from bench.score import predicted
 from bench.serve_app import MOST_BYTES, MOST_ROWS, served
@@ -252,6 +252,7 @@ def test_a_row_scores_the_same_alone_and_among_others(features: int, rows: int, 
     weights, means, deviations = rng.normal(size=features + 1), rng.normal(size=features), rng.uniform(0.1, 9, features)
     together = predicted(X, weights, means, deviations)
     model = weights[:-1].tolist(), float(weights[-1]), means.tolist(), deviations.tolist()
+    assert rows_probability(X, weights[:-1], float(weights[-1]), means, deviations) == together.tolist()
     for row, score in zip(X, together.tolist(), strict=True):
         assert predicted(row[np.newaxis], weights, means, deviations).tolist() == [score]
         assert row_probability(row.tolist(), *model) == score
@@ -264,6 +265,20 @@ def test_a_value_beyond_the_arithmetic_is_refused() -> None:
     assert ready.score({"a": -1e308, "b": 0}) == 0.0
     with pytest.raises(RecordError, match="too large"):
         ready.score({"a": 1e308, "b": -1e308})
+    assert ready.scores([{"a": 1e308, "b": 0}, {"a": -1e308, "b": 0}]) == [1.0, 0.0]
+    assert ready.scores([{"a": 1e308, "b": 0}, {"a": 1e308, "b": -1e308}]) is None
+
+
+plain = st.one_of(st.floats(), st.integers(), st.booleans(), st.none(), st.text("0123456789.e-", max_size=5))
+
+
+@given(st.lists(st.fixed_dictionaries({"a": plain, "c=x": plain, "c=y": plain}, optional={"c": plain}), min_size=1))
+def test_records_read_together_are_those_read_one_by_one(records: list[Record]) -> None:
+    preprocessing = {"features": ["a", "c=x", "c=y"], "categories": {"c": ["x", "y"]}}
+    together, alone = plain_reader(preprocessing)(records), reader(preprocessing)
+    if together is not None:
+        rows = [together[start : start + 3].tolist() for start in range(0, len(together), 3)]
+        assert rows == [list(map(float, alone(record))) for record in records]
 
 
 def without(name: str) -> Callable[[Record], Record]:

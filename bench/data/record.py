@@ -8,8 +8,11 @@ the same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 Rule = Callable[[str], float]
@@ -102,6 +105,38 @@ def reader(preprocessing: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], li
             absent = [name for _, name, _ in plain if _is_absent(record.get(name))]
             absent += [name for category in categories for name in category.absent(record)]
             raise RecordError(f"missing: {', '.join(absent)}") from None
+
+    return read
+
+
+def plain_reader(
+    preprocessing: Mapping[str, Any],
+) -> Callable[[Sequence[Mapping[str, Any]]], array[float] | None]:
+    """Return the function that turns many records into the features of all of them, row after row.
+
+    It takes a third of the time of ``reader``, but only records that hold all features as finite JSON numbers, and
+    nothing else that means one; it returns None where one of them does not, and ``reader`` says why.
+
+    Raises KeyError or TypeError where ``preprocessing`` is not one of a model file.
+    """
+    features: list[str] = list(preprocessing["features"])
+    columns = frozenset(preprocessing.get("categories", {}))
+    if len(features) < 2:  # an itemgetter of one name returns no tuple
+        return lambda _: None
+    values_of = itemgetter(*features)
+
+    def read(records: Sequence[Mapping[str, Any]]) -> array[float] | None:
+        try:
+            values = list(chain.from_iterable(map(values_of, records)))
+        except KeyError:
+            return None
+        if not set(map(type, values)) <= _PLAIN or not all(record.keys().isdisjoint(columns) for record in records):
+            return None
+        try:
+            rows = array("d", values)
+        except OverflowError:  # integers beyond any float
+            return None
+        return rows if math.isfinite(sum(rows)) else None
 
     return read
 

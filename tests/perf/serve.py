@@ -5,9 +5,10 @@
 All are applications of the same framework on the same server, each in a process of its own. The constant is what the
 service answers to the first request, so the same bytes travel both ways. "handler" returns it as one writes a handler
 with the framework; "bare" does so below the framework's request and response, without reading the request, as nothing
-that serves could. They are asked turn by turn over open connections, each with one request on its way at a time (a
-closed loop: it waits for slow answers, so the latencies are those of a server that is as busy as it can be). Medians
-over the rounds; CPU is the server's, and says more than the rate where others use the machine.
+that serves could; "parsing" is "bare" that takes in the request and reads its JSON, as whatever answers it must. They
+are asked turn by turn over open connections, each with one request on its way at a time (a closed loop: it waits for
+slow answers, so the latencies are those of a server that is as busy as it can be). Medians over the rounds; CPU is the
+server's, and says more than the rate where others use the machine.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ cases: [{id: loans, engine: centralised}]
 PATHS = {"features": "inference", "raw": "inference", "batch-100": "batchInference"}
 
 
-def constant(answer: Path, bare: bool) -> None:
+def constant(answer: Path, way: str) -> None:
     """Serve the content of a file, whatever is asked."""
+    import orjson
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -59,10 +61,15 @@ def constant(answer: Path, bare: bool) -> None:
 
     class Bare:
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if way == "parsing":
+                parts = [message := await receive()]
+                while message["more_body"]:
+                    parts.append(message := await receive())
+                orjson.loads(b"".join(part["body"] for part in parts))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
-    endpoint = Bare() if bare else handler
+    endpoint = handler if way == "handler" else Bare()
     routes = [Route(f"/federation/v1/{path}", endpoint, methods=["POST"]) for path in set(PATHS.values())]
     listener = serve.listen("127.0.0.1", 0)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
@@ -204,7 +211,7 @@ def main() -> None:
     parser.add_argument("--constant", nargs=2, metavar=("FILE", "WAY"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.constant:
-        constant(Path(chosen.constant[0]), chosen.constant[1] == "bare")
+        constant(Path(chosen.constant[0]), chosen.constant[1])
         return
     with tempfile.TemporaryDirectory() as name:
         run, answer = trained(Path(name)), Path(name) / "answer"
@@ -218,10 +225,12 @@ def main() -> None:
                 with (
                     started(__file__, "--constant", answer, "handler") as handler,
                     started(__file__, "--constant", answer, "bare") as bare,
+                    started(__file__, "--constant", answer, "parsing") as parsing,
                 ):
-                    servers = {"service": service, "handler": handler, "bare": bare}
+                    servers = {"service": service, "handler": handler, "bare": bare, "parsing": parsing}
                     compare(kind, servers, requests, chosen)
-    print(f"target: single inference of features at {LEAST_RATIO} of the handler's requests a second or more")
+    print(f"target: {LEAST_RATIO} of the handler's requests a second or more for one record; a batch cannot reach it,")
+    print("since to read its JSON alone takes longer than the handler does (parsing)")
 
 
 def compare(kind: str, servers: dict[str, Server], requests: list[bytes], chosen: argparse.Namespace) -> None:

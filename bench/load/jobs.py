@@ -1,0 +1,122 @@
+"""Small jobs for a FATE Flow that is under load: submitted at a bounded rate, and none is left running."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import httptools
+
+from bench.errors import UserError
+from bench.load.exchange import Address, Connection, TooLateError, as_sent
+
+MOST_A_MINUTE = 6.0
+MOST = 20  # of one load test
+ENDED = {"success", "failed", "canceled", "timeout"}
+WAIT_SECONDS = 180.0  # for jobs to end by themselves
+STOP_SECONDS = 60.0  # for jobs to end that were stopped
+ANSWER_SECONDS = 30.0
+
+
+def toy(guest: str, host: str) -> dict[str, Any]:
+    """Describe FATE's toy job: two parties add up 1,024 numbers in secret. It needs no data."""
+    task = {"component_ref": "toy_example", "parameters": {"data_num": 1024, "partition": 4}}
+    parties = [{"role": "guest", "party_id": [guest]}, {"role": "host", "party_id": [host]}]
+    dag = {"parties": parties, "stage": "default", "tasks": {"toy_example_0": task}}
+    return {"dag_schema": {"dag": dag, "schema_version": "2.0.0.alpha"}}
+
+
+class Submitted:
+    """The jobs of a load test: {"job_id", "seconds" (until the answer), "status"} or {"error", "seconds"} each."""
+
+    def __init__(self, to: Address, parties: tuple[str, str]) -> None:
+        self._to, self._parties = to, parties
+        self.jobs: list[dict[str, Any]] = []
+
+    def submit(self) -> None:
+        """Submit one."""
+        began = time.monotonic()
+        try:
+            answer = self._ask("POST", "/v2/job/submit", toy(*self._parties))
+            if answer.get("code") != 0 or "job_id" not in answer:
+                raise ValueError(f"code {answer.get('code')}: {answer.get('message')}")
+            job: dict[str, Any] = {"job_id": str(answer["job_id"]), "status": "submitted"}
+        except (OSError, ValueError, TooLateError, httptools.HttpParserError) as error:
+            job = {"error": " ".join(str(error).split()) or type(error).__name__}
+        self.jobs.append({**job, "seconds": time.monotonic() - began})
+
+    def end(self, wait_seconds: float) -> list[str]:
+        """Wait for the jobs to end, and stop those that do not; return the ids of those that run still."""
+        running = self._followed(wait_seconds)
+        for job in running:
+            with suppress(OSError, ValueError, TooLateError, httptools.HttpParserError):
+                self._ask("POST", "/v2/job/stop", {"job_id": job["job_id"]})
+        return [job["job_id"] for job in self._followed(STOP_SECONDS if running else 0.0)]
+
+    def _followed(self, seconds: float) -> list[dict[str, Any]]:
+        """Ask for the jobs until all have ended or the time is over; return those that have not."""
+        deadline = time.monotonic() + seconds
+        while True:
+            running = [job for job in self.jobs if "job_id" in job and job["status"] not in ENDED]
+            for job in running:
+                with suppress(OSError, ValueError, LookupError, TypeError, TooLateError, httptools.HttpParserError):
+                    answer = self._ask("GET", f"/v2/job/query?job_id={job['job_id']}")
+                    # On one machine each role of a job is a row of its own.
+                    states = {str(row["status"]) for row in answer["data"]}
+                    job["status"] = next((state for state in states if state not in ENDED), None) or " ".join(
+                        sorted(states)
+                    )
+            running = [job for job in running if not set(job["status"].split()) <= ENDED]
+            if not running or time.monotonic() >= deadline:
+                return running
+            time.sleep(0.5)
+
+    def _ask(self, method: str, path: str, content: Any = None) -> dict[str, Any]:
+        connection = Connection(self._to, ANSWER_SECONDS)
+        try:
+            body = b"" if content is None else json.dumps(content).encode()
+            status, text = connection.ask(as_sent(self._to, method, path, body, None))
+        finally:
+            connection.close()
+        if status != http.client.OK:
+            raise ValueError(f"HTTP {status}")
+        answer = json.loads(text)
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is no object")
+        return answer
+
+
+@contextmanager
+def submitting(to: Address, parties: tuple[str, str], a_minute: float) -> Iterator[Submitted]:
+    """Submit jobs while the block runs, the first at once; afterwards wait for them, or stop them after an error.
+
+    Raises UserError where jobs run still when all is tried.
+    """
+    submitted = Submitted(to, parties)
+    stop = threading.Event()
+
+    def work() -> None:
+        for _ in range(MOST):
+            submitted.submit()
+            if stop.wait(60 / a_minute):
+                return
+
+    thread = threading.Thread(target=work, daemon=True)
+    if a_minute > 0:
+        thread.start()
+    wait_seconds = 0.0
+    try:
+        yield submitted
+        wait_seconds = WAIT_SECONDS
+    finally:
+        stop.set()
+        if a_minute > 0:
+            thread.join(ANSWER_SECONDS + 5)
+        left = submitted.end(wait_seconds)
+    if left:
+        raise UserError(f"jobs {', '.join(left)} of the load test run still; stop them: flow job stop -j <job id>")

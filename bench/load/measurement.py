@@ -1,0 +1,130 @@
+"""A load test from its first step to its last, kept as it grows: what load.json says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import figures
+from bench.load import knee, step, store
+from bench.load.growth import growth
+from bench.load.knee import Knee, Outcome, search
+from bench.load.step import Target, Times
+
+MOST_RATE = 100_000.0
+MOST_USERS = 2_000
+
+
+@dataclass
+class Test:
+    """A load test: where its results go, and what they are so far."""
+
+    folder: Path
+    facts: dict[str, Any]
+    seconds: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The steps that are finished."""
+        steps: list[dict[str, Any]] = self.facts["steps"]
+        return steps
+
+    def add(self, found: tuple[dict[str, Any], list[dict[str, Any]]]) -> dict[str, Any]:
+        """Keep a step, and say what it brought."""
+        made, seconds = found
+        made = {"number": len(self.steps) + 1, **made}
+        self.steps.append(made)
+        self.seconds += [{"step": made["number"], **row} for row in seconds]
+        self.save()
+        print(in_words(made), flush=True)
+        return made
+
+    def save(self) -> None:
+        """Write what there is."""
+        store.save(self.folder, self.facts, self.seconds)
+
+
+def in_words(made: Mapping[str, Any]) -> str:
+    """Write a step in a line."""
+    what = f"{figures.number(made['rate'])}/s" if made["loop"] == "open" else f"{made['users']} users"
+    waits = made["from_due"]
+    times = (
+        "no answers" if waits is None else ", ".join(f"{key} {figures.seconds(waits[key])}" for key in ("p50", "p99"))
+    )
+    parts = [f"step {made['number']}: {what}: {figures.number(made['rate_achieved'])} answers/s", times]
+    for who in ("server", "generator"):
+        cpu = (made[who] or {}).get("cpu_percent")
+        parts.append(f"{who} {'not measured' if cpu is None else f'{cpu:.0f} % CPU'}")
+    if made["errors"]:
+        parts.append(", ".join(f"{n} x {name}" for name, n in made["errors"].items()))
+    if made["failed"]:
+        parts.append(
+            f"failed: {made['failed']}{' (the generator was at its limit)' if made['generator_limited'] else ''}"
+        )
+    return "; ".join(parts).replace(figures.SPACE, " ")
+
+
+def find_knee(test: Test, target: Target, first: float, bound: float, times: Times, gone: Any) -> None:
+    """Search the knee, and keep each step. ``gone`` says whether the service has stopped to answer."""
+
+    def measure(rate: float) -> Outcome:
+        made = test.add(step.open_loop(target, rate, bound, times))
+        if made["failed"] is None:
+            return Outcome.HOLDS
+        if made["errors"] and gone():
+            return Outcome.GONE
+        return Outcome.GENERATOR if made["generator_limited"] else Outcome.FAILS
+
+    found = search(measure, first, MOST_RATE)
+    test.facts["knee"] = {**found._asdict(), "precision": knee.PRECISION, "in_words": knee_in_words(found, bound)}
+    if found.ended == "gone":
+        test.facts["stopped"] = "the service stopped answering"
+
+
+def knee_in_words(found: Knee, bound: float) -> str:
+    """Say where the knee is, or why there is none."""
+    held = "" if found.held is None else f"{figures.number(found.held)} requests/s"
+    within = f"p99 within {bound * 1e3:g} ms"
+    if found.ended == "service":
+        return f"{held} were held with {within}; {figures.number(found.failed or 0.0)} were not"
+    if found.ended == "none":
+        return f"no rate was held with {within}; the lowest tried was {figures.number(found.failed or 0.0)} requests/s"
+    if found.ended == "gone":
+        return "the service stopped answering" + (f"; {held} were held before" if held else "")
+    if found.ended == "most":
+        return f"not reached: {held} were held with {within}, the highest rate that is tried"
+    return (
+        f"not reached: the generator was at its limit above {held}, which were held with {within}"
+        if held
+        else "not reached: the generator was at its limit at every rate"
+    )
+
+
+def at_rates(test: Test, target: Target, rates: Sequence[float], bound: float, times: Times, gone: Any) -> None:
+    """Measure an open loop at each of some rates."""
+    for rate in rates:
+        made = test.add(step.open_loop(target, rate, bound, times))
+        if made["errors"] and gone():
+            test.facts["stopped"] = "the service stopped answering"
+            return
+
+
+def with_users(test: Test, target: Target, numbers: Sequence[int], times: Times, gone: Any) -> None:
+    """Measure a closed loop with each of some numbers of users."""
+    for users in numbers:
+        made = test.add(step.closed_loop(target, users, times))
+        if made["errors"] and gone():
+            test.facts["stopped"] = "the service stopped answering"
+            return
+
+
+def fit_memory(test: Test) -> None:
+    """Fit the growth of the service's memory over the last step."""
+    rows = [
+        (float(row["second"]), row["server_rss_bytes"])
+        for row in test.seconds
+        if row["step"] == len(test.steps) and row["phase"] == "steady" and row["server_rss_bytes"] is not None
+    ]
+    test.facts["memory"] = growth(*map(list, zip(*rows, strict=True))) if rows else None

@@ -1,0 +1,271 @@
+"""One step of a load test: locust at one rate, or with one number of users, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.load import asked
+from bench.load.schedule import due_times
+from bench.load.watch import GENERATOR, SERVER, Source, Watched, watched
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+ROOT = Path(__file__).resolve().parents[2]
+# As bench.load.locustfile writes it; that module cannot be imported where gevent must not be.
+RECORD = np.dtype([("due", "f8"), ("free", "f8"), ("sent", "f8"), ("done", "f8"), ("code", "i4"), ("name", "i4")])
+
+FEWEST_USERS, MOST_USERS = 16, 1000
+SPAWN_RATE = 1000  # users a second; they are there before an open loop begins
+# What is held against a step in an open loop.
+SHORTFALL = 0.05  # share of the requests due that may be unanswered when the time is over ...
+FEW = 3  # ... or this number, where the share is less
+# What makes a step the generator's failure, not the service's.
+FULL_CORE = 90.0  # CPU of the generator, % of one core
+LATE_SHARE = 0.2  # p99 of what it was late by itself, as a share of the bound
+END_SECONDS = 60.0  # for locust to start and end, beyond the step's own time
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked, and where: ``options`` are the locust file's own."""
+
+    url: str
+    options: tuple[str, ...]
+    server: Source | None
+    token: str | None
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of a step: ``ramp`` is left out of its figures; ``answer`` is how long an answer may take."""
+
+    ramp: float
+    steady: float
+    answer: float
+
+
+def open_loop(target: Target, rate: float, bound: float, times: Times) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Ask at ``rate`` requests/s; return the step and its seconds, docs/results.md. ``bound`` is p99's, in seconds.
+
+    There are twice as many users as requests would be on their way if each took as long as the bound.
+
+    Raises UserError where locust does not run.
+    """
+    users = min(MOST_USERS, max(FEWEST_USERS, math.ceil(2 * rate * bound)))
+    seed = round(rate * 1000)
+    options = ["--rate", repr(rate), "--ramp", repr(times.ramp), "--seed", str(seed)]
+    records, about, seen = _run(target, users, SPAWN_RATE, options, times)
+    step, seconds = _summary(records, about, seen, times)
+    due = np.fromiter(due_times(rate, times.ramp, times.steady, seed), float)
+    steady = _steady(records, about)
+    step["unsent"] = len(due) - len(records)  # the last ones: times are taken in their order
+    step["requests"] = step.pop("recorded") + step["unsent"]
+    # Requests that were never sent would have waited at least until the end.
+    cut = max(float(records["done"].max(initial=about["end"])), about["end"])
+    unsent = cut - about["start"] - due[len(records) :]
+    waited = np.concatenate([steady["done"] - steady["due"], unsent])
+    step = {"loop": "open", "rate": rate, "users": users, **step, "from_due": percentiles(waited)}
+    step["rate_offered"] = step["requests"] / times.steady
+    step["late"] = percentiles(steady["sent"] - np.maximum(steady["due"], steady["free"]))
+    step["failed"] = why_failed(step, bound, times.steady)
+    step["generator_limited"] = bool(step["failed"]) and generator_limited(step, bound)
+    return step, seconds
+
+
+def closed_loop(target: Target, users: int, times: Times) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Ask with ``users`` callers that each wait for their answer; return the step and its seconds.
+
+    Raises UserError where locust does not run.
+    """
+    records, about, seen = _run(
+        target, users, users / times.ramp if times.ramp else SPAWN_RATE, ["--ramp", repr(times.ramp)], times
+    )
+    step, seconds = _summary(records, about, seen, times)
+    steady = _steady(records, about)
+    sent = {"requests": step.pop("recorded"), "unsent": 0}
+    step = {"loop": "closed", "rate": None, "users": users, **step, **sent, "rate_offered": None, "late": None}
+    step["from_due"] = percentiles(steady["done"] - steady["due"])
+    step["failed"] = _errors_said(step)
+    step["generator_limited"] = (dig_cpu(step) or 0.0) >= FULL_CORE
+    return step, seconds
+
+
+def why_failed(step: Mapping[str, Any], bound: float, seconds: float) -> str | None:
+    """Say why a step of an open loop does not hold its rate; None where it does."""
+    if said := _errors_said(step):
+        return said
+    p99 = step["from_due"] and step["from_due"]["p99"]
+    if p99 is None or not p99 <= bound:
+        return "p99 above bound"
+    short = step["requests"] - step["rate_achieved"] * seconds
+    return "too few answers" if short > max(SHORTFALL * step["requests"], FEW) else None
+
+
+def _errors_said(step: Mapping[str, Any]) -> str | None:
+    return "errors" if step["errors"] else None
+
+
+def generator_limited(step: Mapping[str, Any], bound: float) -> bool:
+    """Say whether what sends the requests was at its limit, so that nothing can be told of the service."""
+    return (dig_cpu(step) or 0.0) >= FULL_CORE or (step["late"] or {"p99": 0.0})["p99"] > LATE_SHARE * bound
+
+
+def dig_cpu(step: Mapping[str, Any]) -> float | None:
+    """Return the generator's CPU, in % of one core."""
+    cpu: float | None = (step["generator"] or {}).get("cpu_percent")
+    return cpu
+
+
+def percentiles(values: Numbers) -> dict[str, float] | None:
+    """Return p50, p90, p99 and the largest (NumPy's linear interpolation); None where there are no values."""
+    if not len(values):
+        return None
+    found = np.percentile(values, [50, 90, 99, 100])
+    return dict(zip(("p50", "p90", "p99", "max"), map(float, found), strict=True))
+
+
+def _run(
+    target: Target, users: int, spawn_rate: float, options: list[str], times: Times
+) -> tuple[NDArray[Any], dict[str, Any], Watched]:
+    """Run locust, and return what it recorded, about what, and what was seen meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="bench-load-") as name:
+        folder = Path(name)
+        argv = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+        argv += ["--host", target.url, "--users", str(users), "--spawn-rate", repr(float(spawn_rate))]
+        argv += ["--exit-code-on-error", "0", "--loglevel", "ERROR", "--records", str(folder / "records")]
+        argv += ["--seconds", repr(times.steady), "--answer-within", repr(times.answer), *target.options, *options]
+        process = subprocess.Popen(
+            argv,
+            env=_environment(folder),
+            cwd=folder,  # locust reads a configuration from the folder that it starts in
+            stdin=subprocess.DEVNULL,
+            stdout=(folder / "out").open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the kit, which ends locust then
+        )
+        try:
+            with watched(process.pid, target.server, target.token) as seen:
+                process.wait(times.ramp + times.steady + times.answer + END_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"{target.url}: locust did not end within {error.timeout:.0f} s; try a lower rate"
+            ) from None
+        finally:
+            with suppress(OSError):
+                process.kill()
+            process.wait()
+        try:
+            about = json.loads((folder / "records.json").read_text(encoding="utf-8"))
+            records = np.fromfile(folder / "records", RECORD)
+        except (OSError, ValueError) as error:
+            said = (folder / "out").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise UserError(f"locust did not run: {said[-1]}; try: {sys.executable} -m locust --version") from error
+        return records, about, seen
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return locust's environment: it finds the kit, and takes no settings of the person's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": path, "HOME": str(folder)}
+
+
+def _steady(records: NDArray[Any], about: Mapping[str, Any]) -> NDArray[Any]:
+    """Return the requests that were due after the ramp and before the end."""
+    mine: NDArray[Any] = records[(records["due"] >= about["steady"]) & (records["due"] < about["end"])]
+    return mine
+
+
+def _summary(
+    records: NDArray[Any], about: Mapping[str, Any], seen: Watched, times: Times
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what both loops have in common, and the step second by second."""
+    steady = _steady(records, about)
+    in_time = (records["done"] >= about["steady"]) & (records["done"] < about["end"])
+    codes, counts = np.unique(steady["code"][steady["code"] != asked.OK], return_counts=True)
+    step = {
+        "ramp_seconds": times.ramp,
+        "steady_seconds": times.steady,
+        "recorded": len(steady),
+        "rate_achieved": int(np.count_nonzero(in_time & (records["code"] == asked.OK))) / times.steady,
+        "errors": {asked.error_name(int(code)): int(n) for code, n in zip(codes, counts, strict=True)},
+        "from_sent": percentiles(steady["done"] - steady["sent"]),
+        "by_request": {
+            name: {"requests": len(mine), "from_due": percentiles(mine["done"] - mine["due"])}
+            for place, name in enumerate(about["names"])
+            for mine in [steady[steady["name"] == place]]
+        },
+        "server": _used(seen, SERVER, about),
+        "generator": _used(seen, GENERATOR, about),
+        "machine_cpu_percent": (_used(seen, "", about) or {}).get("cpu_percent"),
+    }
+    return step, _by_second(records, about, seen, times)
+
+
+def _used(seen: Watched, who: str, about: Mapping[str, Any]) -> dict[str, float | None] | None:
+    """Return mean CPU (% of one core) and highest resident memory (bytes) after the ramp; None if not measured."""
+    mine = [(cpu, rss) for t, name, cpu, rss in seen.samples if name == who and about["steady"] <= t < about["end"]]
+    cpus, memory = (
+        [value for value in column if value is not None] for column in (zip(*mine, strict=True) if mine else ([], []))
+    )
+    if not cpus and not memory:
+        return None
+    return {"cpu_percent": float(np.mean(cpus)) if cpus else None, "rss_bytes": max(memory) if memory else None}
+
+
+def _by_second(records: NDArray[Any], about: Mapping[str, Any], seen: Watched, times: Times) -> list[dict[str, Any]]:
+    """Return a row a second, from the start of the ramp: requests by when they were due, answers by when they came."""
+    rows = []
+    due, done = records["due"] - about["start"], records["done"] - about["start"]
+    answered = np.sort(done[records["code"] == asked.OK])
+    order = np.argsort(due)
+    due, sorted_records = due[order], records[order]
+    for second in range(math.ceil(times.ramp + times.steady)):
+        low, high = np.searchsorted(due, (second, second + 1))
+        mine = sorted_records[low:high]
+        waits = percentiles(mine["done"] - mine["due"]) or {}
+        sent = percentiles(mine["done"] - mine["sent"]) or {}
+        at = {
+            who: [
+                (cpu, rss)
+                for t, name, cpu, rss in seen.samples
+                if name == who and second <= t - about["start"] < second + 1
+            ]
+            for who in (SERVER, GENERATOR)
+        }
+        rows.append(
+            {
+                "second": second,
+                "phase": "ramp" if second < times.ramp else "steady",
+                "due": int(high - low),
+                "answered": int(np.diff(np.searchsorted(answered, (second, second + 1)))[0]),
+                "errors": int(np.count_nonzero(mine["code"] != asked.OK)),
+                "p50_due": waits.get("p50"),
+                "p99_due": waits.get("p99"),
+                "p99_sent": sent.get("p99"),
+                "server_cpu_percent": _mean([cpu for cpu, _ in at[SERVER]]),
+                "server_rss_bytes": max((rss for _, rss in at[SERVER] if rss is not None), default=None),
+                "generator_cpu_percent": _mean([cpu for cpu, _ in at[GENERATOR]]),
+            }
+        )
+    return rows
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,441 @@
+"""The report's section on load: throughput against latency, errors, and the service's CPU and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench import charts, figures, page, recorded
+from bench.figures import dig
+from bench.language import gettext, listed, ngettext, sequence
+from bench.load import store
+from bench.page import Cell, Plot, Table
+
+Measurement = Mapping[str, Any]
+Step = Mapping[str, Any]
+
+# Steps above so many times the bound are in the table only: the others could not be read beside them.
+DRAWN_TO = 4
+MS = 1e-3  # seconds; latencies are written in it
+CURVE_POINTS = 300
+BINS = 12
+
+
+def section(folder: Path) -> dict[str, Any] | None:
+    """Return what the template shows; None where there was no load test.
+
+    Raises UserError where load.json or load.csv is damaged.
+    """
+    found = [measurement for measurement in store.load(folder) if measurement["steps"]]
+    if not found:
+        return None
+    return {
+        "said": [_sentence(measurement) for measurement in found],
+        "shared": any(measurement.get("generator_here") for measurement in found),
+        "summary": _summary(found),
+        "parts": [_part(folder, measurement) for measurement in found],
+    }
+
+
+def _label(measurement: Measurement) -> str:
+    """Name a load test."""
+    request, parts = measurement["request"], []
+    if measurement["target"] == "flow":
+        parts.append("FATE Flow")
+    else:
+        rows = request.get("rows") or 1
+        parts.append(gettext("Model {model}", model=measurement.get("model")))
+        parts.append(gettext("one record a request") if rows == 1 else gettext("{n} records a request", n=rows))
+    parts += [gettext("raw columns")] if request.get("raw") else []
+    parts.append(gettext("open loop") if _is_open(measurement) else gettext("closed loop"))
+    if measurement["kind"] == "hold":
+        parts.append(gettext("held for {time}", time=_seconds(measurement["steady_seconds"])))
+    return listed(parts)
+
+
+def _is_open(measurement: Measurement) -> bool:
+    return bool(measurement["loop"] == "open")
+
+
+def _rate(value: float | None) -> str:
+    return gettext("{rate} requests/s", rate=figures.number(value or 0.0))
+
+
+def _sentence(measurement: Measurement) -> str:
+    """Say what came of a load test."""
+    says = [_knee(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
+    memory = measurement.get("memory")
+    if memory:
+        slope, low, high = (memory[f"bytes_per_minute{end}"] / 1e3 for end in ("", "_low", "_high"))
+        says.append(
+            gettext(
+                "memory changed by {slope} kB a minute ({confidence} interval {low} to {high}), from {first} to {last}",
+                confidence=figures.CONFIDENCE,
+                slope=figures.number(slope),
+                low=figures.number(low),
+                high=figures.number(high),
+                first=_megabytes(memory["first_bytes"]),
+                last=_megabytes(memory["last_bytes"]),
+            )
+        )
+    if not measurement["complete"]:
+        says.append(
+            ngettext(
+                "not complete: it was stopped after {n} step",
+                "not complete: it was stopped after {n} steps",
+                len(measurement["steps"]),
+                n=len(measurement["steps"]),
+            )
+        )
+    return gettext("{what}: {sentence}.", what=_label(measurement), sentence=sequence(says))
+
+
+def _knee(measurement: Measurement) -> str:
+    """Say where the knee is, or why there is none."""
+    knee = measurement.get("knee")
+    if not knee:
+        return gettext("the search for the knee did not end")
+    held, failed = (_rate(knee[key]) for key in ("held", "failed"))
+    within = gettext("p99 within {time} and no errors", time=f"{measurement['bound_seconds'] / MS:g}{figures.SPACE}ms")
+    if knee["ended"] == "service":
+        return gettext("{held} were held with {within}; {failed} were not", held=held, within=within, failed=failed)
+    if knee["ended"] == "gone":
+        return gettext("the service stopped answering")
+    if knee["held"] is None:
+        if knee["ended"] == "none":
+            return gettext(
+                "no rate was held with {within}; the lowest tried was {failed}", within=within, failed=failed
+            )
+        return gettext("the generator was at its limit at every rate, so that nothing can be told of the service")
+    if knee["ended"] == "most":
+        return gettext("{held}, the highest rate that is tried, were held with {within}", held=held, within=within)
+    return gettext(
+        "{held} were held with {within}; above, the generator was at its limit, so the knee is there or higher",
+        held=held,
+        within=within,
+    )
+
+
+def _best(measurement: Measurement) -> str:
+    """Say the highest throughput of the steps without errors."""
+    good = [step for step in measurement["steps"] if not step["errors"] and step["from_due"]]
+    if not good:
+        return gettext("no step was without errors")
+    best = max(good, key=lambda step: float(step["rate_achieved"]))
+    return gettext(
+        "{rate} were answered at the most, with p50 {p50} and p99 {p99}",
+        rate=_rate(best["rate_achieved"]),
+        p50=_milliseconds(best["from_due"]["p50"]),
+        p99=_milliseconds(best["from_due"]["p99"]),
+    )
+
+
+def _shown(measurement: Measurement) -> Step:
+    """Return the step that stands for a load test: that at the knee, or the one with most answers and no errors."""
+    steps: Sequence[Step] = measurement["steps"]
+    held = dig(measurement, "knee", "held")
+    at = [step for step in steps if held is not None and step["rate"] == held and step["failed"] is None]
+    good = [step for step in steps if not step["errors"] and step["failed"] is None] or steps
+    return at[0] if at else max(good, key=lambda step: float(step["rate_achieved"]))
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g}{figures.SPACE}s"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{figures.number(value / MS)}{figures.SPACE}ms"
+
+
+def _megabytes(value: float) -> str:
+    return f"{figures.number(value / 1e6)}{figures.SPACE}MB"
+
+
+def _number(value: float | None, size: float = 1.0) -> Cell:
+    if value is None:
+        return Cell(gettext(figures.NOT_MEASURED))
+    return Cell(figures.number(value / size), "", value)
+
+
+def _summary(found: Sequence[Measurement]) -> Table:
+    """All load tests, each at its knee."""
+    shown = [_shown(measurement) for measurement in found]
+    rows = []
+    for measurement, step in zip(found, shown, strict=True):
+        rows.append(
+            [
+                Cell(_label(measurement)),
+                _knee_cell(measurement),
+                _number(step["rate_achieved"]),
+                *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99")),
+                _number(dig(step, "server", "cpu_percent")),
+                _number(dig(step, "server", "rss_bytes"), 1e6),
+            ]
+        )
+    columns = (
+        gettext("Load test"),
+        gettext("Knee (requests/s)"),
+        gettext("Answered (requests/s)"),
+        gettext("p50 ({unit})", unit="ms"),
+        gettext("p99 ({unit})", unit="ms"),
+        gettext("CPU of the service ({unit} of one core)", unit="%"),
+        gettext("Memory of the service (MB)"),
+    )
+    caption = gettext(
+        "Every load test, at its knee or, where none was searched, in its step with most answers and no errors; one "
+        "step each (n = 1). Memory is resident, the highest value seen."
+    )
+    return Table(caption, columns, rows)
+
+
+def _knee_cell(measurement: Measurement) -> Cell:
+    """Write the knee, or what is known of it."""
+    if measurement["kind"] != "knee":
+        return Cell(gettext("not searched"))
+    held, ended = (dig(measurement, "knee", key) for key in ("held", "ended"))
+    if held is None or ended not in ("service", "generator", "most"):
+        return Cell(gettext("not found"))
+    return _number(held) if ended == "service" else Cell(gettext("{rate} or more", rate=figures.number(held)))
+
+
+def _part(folder: Path, measurement: Measurement) -> dict[str, Any]:
+    """Return what is shown of one load test."""
+    plots: list[Plot | None]
+    if measurement["kind"] == "hold":
+        rows = [row for row in store.seconds(folder, measurement["name"]) if row["steady"]]
+        plots = [_memory_over_time(rows)]
+        over_time = _by_time(rows) if plots[0] else None
+    else:
+        plots, over_time = [_latencies(measurement), _cpu(measurement), _memory(measurement)], None
+    return {
+        "heading": _label(measurement),
+        "plots": [plot for plot in plots if plot],
+        "steps": _steps(measurement),
+        "over_time": over_time,
+        "jobs": _jobs(measurement),
+    }
+
+
+def _x(measurement: Measurement, step: Step) -> float:
+    return float(step["rate"] if _is_open(measurement) else step["users"])
+
+
+def _x_label(measurement: Measurement) -> str:
+    return gettext("Requests due a second") if _is_open(measurement) else gettext("Callers")
+
+
+def _drawn(measurement: Measurement) -> list[Step]:
+    """Return a step for every rate, the better one where it was measured twice, in the order of the rates."""
+    best: dict[float, Step] = {}
+    for step in measurement["steps"]:
+        if step["from_due"] is None:
+            continue
+        x = _x(measurement, step)
+        if x not in best or step["from_due"]["p99"] < best[x]["from_due"]["p99"]:
+            best[x] = step
+    return [best[x] for x in sorted(best)]
+
+
+def _latencies(measurement: Measurement) -> Plot | None:
+    """Draw latency against the rate, with the bound and the knee."""
+    bound, steps = measurement.get("bound_seconds"), _drawn(measurement)
+    drawn = [step for step in steps if bound is None or step["from_due"]["p99"] <= DRAWN_TO * bound]
+    if not drawn:
+        return None
+    x = [_x(measurement, step) for step in drawn]
+
+    def line(name: str, since: str, key: str) -> charts.Line:
+        return charts.Line(name, x, [step[since][key] / MS for step in drawn])
+
+    if _is_open(measurement):
+        lines = [
+            line(gettext("p99, from when it was due"), "from_due", "p99"),
+            line(gettext("p99, from when it was sent"), "from_sent", "p99"),
+            line(gettext("p50, from when it was due"), "from_due", "p50"),
+        ]
+    else:
+        lines = [line("p99", "from_sent", "p99"), line("p50", "from_sent", "p50")]
+    highest = max(max(each.y) for each in lines)
+    if bound is not None and bound / MS <= DRAWN_TO * highest:
+        highest = max(highest, bound / MS)
+        lines.append(charts.Line(gettext("bound of p99"), [min(x), max(x)], [bound / MS] * 2))
+    held = dig(measurement, "knee", "held")
+    if held is not None and dig(measurement, "knee", "ended") == "service":
+        lines.append(charts.Line(gettext("knee"), [held, held], [0.0, highest], figures.number(held)))
+    title = gettext("Latency against the load")
+    left_out = len(steps) - len(drawn)
+    caption = [gettext("{title}; one step a point (n = 1)", title=title)]
+    if len({_x(measurement, step) for step in measurement["steps"]}) < len(measurement["steps"]):
+        caption.append(gettext("of a rate that was measured twice, the better step"))
+    if left_out:
+        caption.append(
+            gettext("{n} further up, above {times} times the bound, are in the table only", n=left_out, times=DRAWN_TO)
+        )
+    y_label = gettext("Latency ({unit})", unit="ms")
+    return Plot(
+        charts.line_plot(lines, f"{title}: {_label(measurement)}", _x_label(measurement), y_label),
+        gettext("{sentence}.", sentence=sequence(caption)),
+    )
+
+
+def _cpu(measurement: Measurement) -> Plot | None:
+    """Draw the CPU of the service and of the generator against the load."""
+    lines = []
+    for name, who in ((gettext("service"), "server"), (gettext("generator"), "generator")):
+        points = [
+            (_x(measurement, step), cpu)
+            for step in _drawn(measurement)
+            if (cpu := dig(step, who, "cpu_percent")) is not None
+        ]
+        lines.append(charts.Line(name, [x for x, _ in points], [y for _, y in points]))
+    title = gettext("CPU against the load")
+    return _against(measurement, lines, title, gettext("CPU ({unit} of one core)", unit="%"))
+
+
+def _memory(measurement: Measurement) -> Plot | None:
+    """Draw the memory of the service against the load."""
+    points = [
+        (_x(measurement, step), rss / 1e6)
+        for step in _drawn(measurement)
+        if (rss := dig(step, "server", "rss_bytes")) is not None
+    ]
+    line = charts.Line(gettext("service"), [x for x, _ in points], [y for _, y in points])
+    return _against(measurement, [line], gettext("Memory against the load"), gettext("Resident memory (MB)"))
+
+
+def _against(measurement: Measurement, lines: list[charts.Line], title: str, y_label: str) -> Plot | None:
+    """Draw lines against the load; None where there is nothing to draw."""
+    drawing = charts.line_plot(lines, f"{title}: {_label(measurement)}", _x_label(measurement), y_label)
+    caption = gettext("{title}; one step a point (n = 1)", title=title)
+    return Plot(drawing, gettext("{sentence}.", sentence=caption)) if drawing else None
+
+
+def _memory_over_time(rows: Sequence[Mapping[str, float | None]]) -> Plot | None:
+    """Draw the memory of the service over the seconds of a step."""
+    points = [(row["second"], rss / 1e6) for row in rows if (rss := row["server_rss_bytes"]) is not None]
+    x = charts.thin([t or 0.0 for t, _ in points], CURVE_POINTS, min)
+    y = charts.thin([rss for _, rss in points], CURVE_POINTS, max)
+    title = gettext("Memory of the service under a steady load")
+    line = charts.Line(gettext("service"), x, y)
+    drawing = charts.line_plot([line], title, gettext("Seconds since the start"), gettext("Resident memory (MB)"))
+    return Plot(drawing, gettext("{title} (n = 1).", title=title)) if drawing else None
+
+
+def _by_time(rows: Sequence[Mapping[str, float | None]]) -> Table:
+    """Write a step in a dozen stretches of time."""
+    size = -(-len(rows) // BINS)
+    body = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        known = {
+            key: [value for row in part if (value := row[key]) is not None]
+            for key in ("answered", "errors", "server_cpu_percent", "server_rss_bytes")
+        }
+        cpu, rss = known["server_cpu_percent"], known["server_rss_bytes"]
+        body.append(
+            [
+                Cell(figures.count(part[0]["second"] or 0.0)),
+                _number(fmean(known["answered"]) if known["answered"] else None),
+                page.count(sum(known["errors"])),
+                _number(fmean(cpu) if cpu else None),
+                _number(max(rss, default=None), 1e6),
+            ]
+        )
+    columns = (
+        gettext("From second"),
+        gettext("Answered (requests/s)"),
+        gettext("Errors"),
+        gettext("CPU of the service ({unit} of one core)", unit="%"),
+        gettext("Memory of the service (MB)"),
+    )
+    return Table(gettext("The same in stretches of {n} s: means, and the highest memory", n=size), columns, body)
+
+
+def _steps(measurement: Measurement) -> Table:
+    """Write every step of a load test."""
+    steps: Sequence[Step] = measurement["steps"]
+    is_open = _is_open(measurement)
+    body = [
+        [
+            Cell(gettext("{step}: {outcome}", step=step.get("number") or place, outcome=_outcome(step))),
+            _number(step["rate"]) if is_open else page.count(step["users"]),
+            page.count(step["requests"]),
+            _number(step["rate_achieved"]),
+            *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99", "max")),
+            *([_number(dig(step, "from_sent", "p99"), MS)] if is_open else []),
+            _errors(step),
+            _number(dig(step, "server", "cpu_percent")),
+            _number(dig(step, "server", "rss_bytes"), 1e6),
+            _number(dig(step, "generator", "cpu_percent")),
+        ]
+        for place, step in enumerate(steps, start=1)
+    ]
+    columns = (
+        gettext("Step"),
+        gettext("Due (requests/s)") if is_open else gettext("Callers"),
+        gettext("Requests (n)"),
+        gettext("Answered (requests/s)"),
+        gettext("p50 ({unit})", unit="ms"),
+        gettext("p99 ({unit})", unit="ms"),
+        gettext("Longest ({unit})", unit="ms"),
+        *([gettext("p99 from sending ({unit})", unit="ms")] if is_open else []),
+        gettext("Errors"),
+        gettext("Service's CPU (%)"),
+        gettext("Its memory (MB)"),
+        gettext("Generator's CPU (%)"),
+    )
+    return Table(_steps_caption(measurement), columns, body)
+
+
+def _steps_caption(measurement: Measurement) -> str:
+    """Say what the steps are and what their figures count."""
+    ramp, steady = (_seconds(measurement[f"{part}_seconds"]) for part in ("ramp", "steady"))
+    says = [
+        gettext("Steps of {what}", what=_label(measurement)),
+        gettext("each {steady} long, after a ramp of {ramp} that is left out", steady=steady, ramp=ramp),
+    ]
+    if _is_open(measurement):
+        says.append(
+            gettext(
+                "requests come independently of each other (Poisson), and latency counts from the moment a request "
+                "was due, so that a service that stalls is seen in those that wait for it"
+            )
+        )
+    else:
+        says.append(gettext("each caller waits for its answer and asks again, so a service that stalls is asked less"))
+    says.append(gettext("CPU in {unit} of one core, the mean; memory resident, the highest", unit="%"))
+    if measurement.get("server_measured") is None:
+        says.append(gettext("CPU and memory of the service could not be measured from here"))
+    return gettext("{sentence}.", sentence=sequence(says))
+
+
+def _errors(step: Step) -> Cell:
+    """Write how many requests of a step failed, by their codes."""
+    errors: Mapping[str, int] = step["errors"]
+    codes = listed(
+        gettext("{n} times {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items()
+    )
+    return Cell(figures.count(sum(errors.values())), codes, float(sum(errors.values())))
+
+
+def _outcome(step: Step) -> str:
+    """Say whether a step held its rate, or why not."""
+    if step["failed"] is None:
+        return gettext("held") if step["rate"] is not None else gettext("no errors")
+    return gettext("generator at its limit") if step.get("generator_limited") else recorded.say(step["failed"])
+
+
+def _jobs(measurement: Measurement) -> str | None:
+    """Say what became of the jobs that were submitted meanwhile."""
+    jobs = measurement.get("jobs")
+    if not jobs:
+        return None
+    states = [str(job.get("status") or gettext("refused")) for job in jobs]
+    tally = [gettext("{n} {status}", n=states.count(state), status=state) for state in dict.fromkeys(states)]
+    return gettext(
+        "Meanwhile {n} toy jobs were submitted (two parties add up 1,024 numbers in secret): {tally}.",
+        n=len(jobs),
+        tally=listed(tally),
+    )
