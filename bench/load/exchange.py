@@ -1,8 +1,8 @@
 """One HTTP connection that is kept open, on plain sockets with httptools' parser.
 
-A client that takes longer for a request than the service does would be the limit where both share a machine: locust's own
-(geventhttpclient) takes 90 us of CPU a request, this 54 us, bench.serve about as much. Blocking calls of the standard
-library become gevent's where locust runs.
+A client that takes longer for a request than the service does would be the limit where both share a machine: locust's
+own (geventhttpclient) takes 90 us of CPU a request, this 54 us, bench.serve about as much. Blocking calls of the
+standard library become gevent's where locust runs.
 """
 
 from __future__ import annotations
