@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench import charts, figures, page, recorded
+from bench.errors import UserError
 from bench.figures import dig
 from bench.language import gettext, listed, ngettext, sequence
 from bench.load import store
@@ -20,6 +22,7 @@ Step = Mapping[str, Any]
 DRAWN_TO = 4
 MS = 1e-3  # seconds; latencies are written in it
 CURVE_POINTS = 300
+FEWEST_DRAWN = 2  # points of a curve
 BINS = 12
 
 
@@ -31,6 +34,15 @@ def section(folder: Path) -> dict[str, Any] | None:
     found = [measurement for measurement in store.load(folder) if measurement["steps"]]
     if not found:
         return None
+    try:
+        return _section(folder, found)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder / store.JSON}: is not as it was written ({error!r}); delete it, or repeat the load test"
+        ) from error
+
+
+def _section(folder: Path, found: Sequence[Measurement]) -> dict[str, Any]:
     return {
         "said": [_sentence(measurement) for measurement in found],
         "shared": any(measurement.get("generator_here") for measurement in found),
@@ -52,6 +64,8 @@ def _label(measurement: Measurement) -> str:
     parts.append(gettext("open loop") if _is_open(measurement) else gettext("closed loop"))
     if measurement["kind"] == "hold":
         parts.append(gettext("held for {time}", time=_seconds(measurement["steady_seconds"])))
+    if measurement.get("url"):
+        parts.append(urlsplit(measurement["url"]).netloc)
     return listed(parts)
 
 
@@ -68,14 +82,10 @@ def _sentence(measurement: Measurement) -> str:
     says = [_knee(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
     memory = measurement.get("memory")
     if memory:
-        slope, low, high = (memory[f"bytes_per_minute{end}"] / 1e3 for end in ("", "_low", "_high"))
         says.append(
             gettext(
-                "memory changed by {slope} kB a minute ({confidence} interval {low} to {high}), from {first} to {last}",
-                confidence=figures.CONFIDENCE,
-                slope=figures.number(slope),
-                low=figures.number(low),
-                high=figures.number(high),
+                "memory changed from {first} to {last}, the fitted slope is {slope} kB a minute",
+                slope=figures.number(memory["bytes_per_minute"] / 1e3),
                 first=_megabytes(memory["first_bytes"]),
                 last=_megabytes(memory["last_bytes"]),
             )
@@ -83,10 +93,11 @@ def _sentence(measurement: Measurement) -> str:
     if not measurement["complete"]:
         says.append(
             ngettext(
-                "not complete: it was stopped after {n} step",
-                "not complete: it was stopped after {n} steps",
+                "not complete: it ended after {n} step ({why})",
+                "not complete: it ended after {n} steps ({why})",
                 len(measurement["steps"]),
                 n=len(measurement["steps"]),
+                why=recorded.say(measurement.get("stopped") or "interrupted"),
             )
         )
     return gettext("{what}: {sentence}.", what=_label(measurement), sentence=sequence(says))
@@ -102,13 +113,20 @@ def _knee(measurement: Measurement) -> str:
     if knee["ended"] == "service":
         return gettext("{held} were held with {within}; {failed} were not", held=held, within=within, failed=failed)
     if knee["ended"] == "gone":
-        return gettext("the service stopped answering")
+        if knee["held"] is None:
+            return gettext("the service stopped answering")
+        return gettext("the service stopped answering; {held} were held before with {within}", held=held, within=within)
     if knee["held"] is None:
         if knee["ended"] == "none":
             return gettext(
                 "no rate was held with {within}; the lowest tried was {failed}", within=within, failed=failed
             )
-        return gettext("the generator was at its limit at every rate, so that nothing can be told of the service")
+        return gettext(
+            "no rate was held with {within}, and at the lowest, {failed}, the generator was at its limit, so that "
+            "nothing can be told of the service",
+            within=within,
+            failed=failed,
+        )
     if knee["ended"] == "most":
         return gettext("{held}, the highest rate that is tried, were held with {within}", held=held, within=within)
     return gettext(
@@ -119,13 +137,12 @@ def _knee(measurement: Measurement) -> str:
 
 
 def _best(measurement: Measurement) -> str:
-    """Say the highest throughput of the steps without errors."""
-    good = [step for step in measurement["steps"] if not step["errors"] and step["from_due"]]
-    if not good:
-        return gettext("no step was without errors")
-    best = max(good, key=lambda step: float(step["rate_achieved"]))
+    """Say the highest throughput of the steps that did not fail."""
+    best = _shown(measurement)
+    if best["failed"] is not None or not best["from_due"]:
+        return gettext("no step was without errors and within the bound")
     return gettext(
-        "{rate} were answered at the most, with p50 {p50} and p99 {p99}",
+        "{rate} were answered at the most without a failure of the step, with p50 {p50} and p99 {p99}",
         rate=_rate(best["rate_achieved"]),
         p50=_milliseconds(best["from_due"]["p50"]),
         p99=_milliseconds(best["from_due"]["p99"]),
@@ -242,7 +259,7 @@ def _latencies(measurement: Measurement) -> Plot | None:
     """Draw latency against the rate, with the bound and the knee."""
     bound, steps = measurement.get("bound_seconds"), _drawn(measurement)
     drawn = [step for step in steps if bound is None or step["from_due"]["p99"] <= DRAWN_TO * bound]
-    if not drawn:
+    if len(drawn) < FEWEST_DRAWN:
         return None
     x = [_x(measurement, step) for step in drawn]
 
@@ -307,20 +324,26 @@ def _memory(measurement: Measurement) -> Plot | None:
 
 def _against(measurement: Measurement, lines: list[charts.Line], title: str, y_label: str) -> Plot | None:
     """Draw lines against the load; None where there is nothing to draw."""
+    if max((len(line.x) for line in lines), default=0) < FEWEST_DRAWN:
+        return None
     drawing = charts.line_plot(lines, f"{title}: {_label(measurement)}", _x_label(measurement), y_label)
     caption = gettext("{title}; one step a point (n = 1)", title=title)
-    return Plot(drawing, gettext("{sentence}.", sentence=caption)) if drawing else None
+    return Plot(drawing, gettext("{sentence}.", sentence=caption))
 
 
 def _memory_over_time(rows: Sequence[Mapping[str, float | None]]) -> Plot | None:
     """Draw the memory of the service over the seconds of a step."""
-    points = [(row["second"], rss / 1e6) for row in rows if (rss := row["server_rss_bytes"]) is not None]
+    points = [(row["second"], rss) for row in rows if (rss := row["server_rss_bytes"]) is not None]
+    if len(points) < FEWEST_DRAWN:
+        return None
+    points = [(second, (rss - points[0][1]) / 1e3) for second, rss in points]
     x = charts.thin([t or 0.0 for t, _ in points], CURVE_POINTS, min)
     y = charts.thin([rss for _, rss in points], CURVE_POINTS, max)
     title = gettext("Memory of the service under a steady load")
     line = charts.Line(gettext("service"), x, y)
-    drawing = charts.line_plot([line], title, gettext("Seconds since the start"), gettext("Resident memory (MB)"))
-    return Plot(drawing, gettext("{title} (n = 1).", title=title)) if drawing else None
+    y_label = gettext("Resident memory, change since the first second (kB)")
+    drawing = charts.line_plot([line], title, gettext("Seconds since the start"), y_label, from_zero=False)
+    return Plot(drawing, gettext("{title} (n = 1).", title=title))
 
 
 def _by_time(rows: Sequence[Mapping[str, float | None]]) -> Table:
@@ -364,7 +387,7 @@ def _steps(measurement: Measurement) -> Table:
             page.count(step["requests"]),
             _number(step["rate_achieved"]),
             *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99", "max")),
-            *([_number(dig(step, "from_sent", "p99"), MS)] if is_open else []),
+            *([_number(dig(step, *path), MS) for path in (("from_sent", "p99"), ("late", "p99"))] if is_open else []),
             _errors(step),
             _number(dig(step, "server", "cpu_percent")),
             _number(dig(step, "server", "rss_bytes"), 1e6),
@@ -380,7 +403,14 @@ def _steps(measurement: Measurement) -> Table:
         gettext("p50 ({unit})", unit="ms"),
         gettext("p99 ({unit})", unit="ms"),
         gettext("Longest ({unit})", unit="ms"),
-        *([gettext("p99 from sending ({unit})", unit="ms")] if is_open else []),
+        *(
+            [
+                gettext("p99 from sending ({unit})", unit="ms"),
+                gettext("Generator late by itself, p99 ({unit})", unit="ms"),
+            ]
+            if is_open
+            else []
+        ),
         gettext("Errors"),
         gettext("Service's CPU (%)"),
         gettext("Its memory (MB)"),
@@ -422,7 +452,7 @@ def _errors(step: Step) -> Cell:
 
 def _outcome(step: Step) -> str:
     """Say whether a step held its rate, or why not."""
-    if step["failed"] is None:
+    if step["failed"] is None and not (step["rate"] is None and step.get("generator_limited")):
         return gettext("held") if step["rate"] is not None else gettext("no errors")
     return gettext("generator at its limit") if step.get("generator_limited") else recorded.say(step["failed"])
 

@@ -98,6 +98,9 @@ LINES = (
     gettext_noop("the machine is virtual: others on the same hardware can slow it down unseen"),
     gettext_noop("the machine runs on battery: it may be throttled"),
     gettext_noop("the run was resumed with another {facts}: its repeats are not alike"),
+    # Why a load test ended early (bench/load)
+    gettext_noop("interrupted"),
+    gettext_noop("the service stopped answering"),
     # Notes on cases
     gettext_noop("repeat {repeat}: {line}"),
     gettext_noop("party {party} holds one class only ({name}); it was not balanced"),

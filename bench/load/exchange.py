@@ -63,24 +63,26 @@ class Connection:
         self._body = b""
         self._done = False
         self._keep = False
+        self._began = False  # something of the present answer has come
         self._parser: httptools.HttpResponseParser
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
         """Send a request and return the HTTP status and body of its answer.
 
-        A connection that the service has closed since the last answer is opened again, once. Raises OSError where
-        there is no connection, TooLateError where the answer takes longer than the time-out, and
-        httptools.HttpParserError where it is no HTTP.
+        A connection that the service has closed since the last answer is opened again, once: where nothing of this
+        answer came. Raises OSError where there is no connection or it breaks off, TooLateError where the answer takes
+        longer than the time-out, and httptools.HttpParserError where it is no HTTP.
         """
         end = time.monotonic() + self._timeout
         kept = self._socket is not None
         try:
-            return self._once(request, end)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close()
-            if not kept:
-                raise
-            return self._once(request, end)
+            try:
+                return self._once(request, end)
+            except (BrokenPipeError, ConnectionResetError):
+                if not kept or self._began:
+                    raise
+                self.close()
+                return self._once(request, end)
         except TimeoutError as error:
             self.close()
             raise TooLateError from error
@@ -91,11 +93,14 @@ class Connection:
     def _once(self, request: bytes, end: float) -> tuple[int, bytes]:
         link = self._socket or self._open()
         link.sendall(request)
-        self._body, self._done, self._keep = b"", False, False
+        self._body, self._done, self._keep, self._began = b"", False, False, False
         while not self._done:
-            if time.monotonic() > end:  # a service that dribbles does not meet the socket's own time-out
+            left = end - time.monotonic()
+            if left <= 0:  # a service that dribbles does not meet a time-out of the socket
                 raise TimeoutError
+            link.settimeout(left)
             part = link.recv(_PART)
+            self._began = self._began or bool(part)
             if not part:
                 if self._body and not self._keep:  # an answer without a length, which the connection's end ends
                     break

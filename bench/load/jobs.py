@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -68,9 +69,10 @@ class Submitted:
                     answer = self._ask("GET", f"/v2/job/query?job_id={job['job_id']}")
                     # On one machine each role of a job is a row of its own.
                     states = {str(row["status"]) for row in answer["data"]}
-                    job["status"] = next((state for state in states if state not in ENDED), None) or " ".join(
-                        sorted(states)
-                    )
+                    if states:  # of a job that was just submitted there may be none yet
+                        job["status"] = next((state for state in states if state not in ENDED), None) or " ".join(
+                            sorted(states)
+                        )
             running = [job for job in running if not set(job["status"].split()) <= ENDED]
             if not running or time.monotonic() >= deadline:
                 return running
@@ -95,7 +97,7 @@ class Submitted:
 def submitting(to: Address, parties: tuple[str, str], a_minute: float) -> Iterator[Submitted]:
     """Submit jobs while the block runs, the first at once; afterwards wait for them, or stop them after an error.
 
-    Raises UserError where jobs run still when all is tried.
+    Raises UserError where jobs run still when all is tried; after an error that is said on stderr.
     """
     submitted = Submitted(to, parties)
     stop = threading.Event()
@@ -115,8 +117,13 @@ def submitting(to: Address, parties: tuple[str, str], a_minute: float) -> Iterat
         wait_seconds = WAIT_SECONDS
     finally:
         stop.set()
+        if not wait_seconds and a_minute > 0:
+            print("stopping the jobs ...", file=sys.stderr, flush=True)
         if a_minute > 0:
             thread.join(ANSWER_SECONDS + 5)
         left = submitted.end(wait_seconds)
+        said = f"jobs {', '.join(left)} of the load test run still; stop them: flow job stop -j <job id>"
+        if left and not wait_seconds:
+            print(said, file=sys.stderr)
     if left:
-        raise UserError(f"jobs {', '.join(left)} of the load test run still; stop them: flow job stop -j <job id>")
+        raise UserError(said)

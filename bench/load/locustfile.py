@@ -17,6 +17,7 @@ late.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import time
 from collections.abc import Iterator
@@ -89,6 +90,8 @@ class _Load:
     def begin(self) -> None:
         """Let the users send."""
         options = self.options
+        if self.records is not None:  # it is the kit's, and must not go on without it
+            gevent.spawn(_end_with_parent, os.getppid())
         self.start = time.monotonic() + 0.1
         length = options.seconds or float("inf")
         if options.rate > 0:
@@ -113,6 +116,13 @@ class _Load:
             exception=None if code == asked.OK else RuntimeError(asked.error_name(code)),
             context={},
         )
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when the one that started it is gone, however that ended."""
+    while os.getppid() == parent:
+        gevent.sleep(0.5)
+    os._exit(1)
 
 
 _LOADS: dict[Environment, _Load] = {}

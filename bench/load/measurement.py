@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,9 +69,11 @@ def in_words(made: Mapping[str, Any]) -> str:
 
 def find_knee(test: Test, target: Target, first: float, bound: float, times: Times, gone: Any) -> None:
     """Search the knee, and keep each step. ``gone`` says whether the service has stopped to answer."""
+    tries = Counter[float]()
 
     def measure(rate: float) -> Outcome:
-        made = test.add(step.open_loop(target, rate, bound, times))
+        made = test.add(step.open_loop(target, rate, bound, times, attempt=tries[rate]))
+        tries[rate] += 1
         if made["failed"] is None:
             return Outcome.HOLDS
         if made["errors"] and gone():
@@ -98,7 +101,8 @@ def knee_in_words(found: Knee, bound: float) -> str:
     return (
         f"not reached: the generator was at its limit above {held}, which were held with {within}"
         if held
-        else "not reached: the generator was at its limit at every rate"
+        else f"not reached: no rate was held with {within}, and at the lowest, {figures.number(found.failed or 0.0)} "
+        "requests/s, the generator was at its limit"
     )
 
 

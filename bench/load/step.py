@@ -59,15 +59,19 @@ class Times:
     answer: float
 
 
-def open_loop(target: Target, rate: float, bound: float, times: Times) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def open_loop(
+    target: Target, rate: float, bound: float, times: Times, attempt: int = 0
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ask at ``rate`` requests/s; return the step and its seconds, docs/results.md. ``bound`` is p99's, in seconds.
+
+    Each ``attempt`` at a rate draws its own times at which requests are due.
 
     There are twice as many users as requests would be on their way if each took as long as the bound.
 
     Raises UserError where locust does not run.
     """
     users = min(MOST_USERS, max(FEWEST_USERS, math.ceil(2 * rate * bound)))
-    seed = round(rate * 1000)
+    seed = round(rate * 1000) + 1_000_003 * attempt
     options = ["--rate", repr(rate), "--ramp", repr(times.ramp), "--seed", str(seed)]
     records, about, seen = _run(target, users, SPAWN_RATE, options, times)
     step, seconds = _summary(records, about, seen, times)
@@ -101,7 +105,7 @@ def closed_loop(target: Target, users: int, times: Times) -> tuple[dict[str, Any
     step = {"loop": "closed", "rate": None, "users": users, **step, **sent, "rate_offered": None, "late": None}
     step["from_due"] = percentiles(steady["done"] - steady["due"])
     step["failed"] = _errors_said(step)
-    step["generator_limited"] = (dig_cpu(step) or 0.0) >= FULL_CORE
+    step["generator_limited"] = (_cpu_of_generator(step) or 0.0) >= FULL_CORE
     return step, seconds
 
 
@@ -121,11 +125,16 @@ def _errors_said(step: Mapping[str, Any]) -> str | None:
 
 
 def generator_limited(step: Mapping[str, Any], bound: float) -> bool:
-    """Say whether what sends the requests was at its limit, so that nothing can be told of the service."""
-    return (dig_cpu(step) or 0.0) >= FULL_CORE or (step["late"] or {"p99": 0.0})["p99"] > LATE_SHARE * bound
+    """Say whether what sends the requests was at its limit, so that nothing can be told of the service.
+
+    That is a core, its own delays, or its connections: where all there may be wait for answers that come in time.
+    """
+    late, due, sent = ((step[since] or {"p99": 0.0})["p99"] for since in ("late", "from_due", "from_sent"))
+    used_up = step["users"] == MOST_USERS and sent <= bound < due
+    return (_cpu_of_generator(step) or 0.0) >= FULL_CORE or late > LATE_SHARE * bound or used_up
 
 
-def dig_cpu(step: Mapping[str, Any]) -> float | None:
+def _cpu_of_generator(step: Mapping[str, Any]) -> float | None:
     """Return the generator's CPU, in % of one core."""
     cpu: float | None = (step["generator"] or {}).get("cpu_percent")
     return cpu
@@ -235,19 +244,15 @@ def _by_second(records: NDArray[Any], about: Mapping[str, Any], seen: Watched, t
     answered = np.sort(done[records["code"] == asked.OK])
     order = np.argsort(due)
     due, sorted_records = due[order], records[order]
+    samples: dict[tuple[str, int], list[tuple[float | None, float | None]]] = {}
+    for t, name, cpu, rss in seen.samples:
+        samples.setdefault((name, math.floor(t - about["start"])), []).append((cpu, rss))
     for second in range(math.ceil(times.ramp + times.steady)):
         low, high = np.searchsorted(due, (second, second + 1))
         mine = sorted_records[low:high]
         waits = percentiles(mine["done"] - mine["due"]) or {}
         sent = percentiles(mine["done"] - mine["sent"]) or {}
-        at = {
-            who: [
-                (cpu, rss)
-                for t, name, cpu, rss in seen.samples
-                if name == who and second <= t - about["start"] < second + 1
-            ]
-            for who in (SERVER, GENERATOR)
-        }
+        at = {who: samples.get((who, second), []) for who in (SERVER, GENERATOR)}
         rows.append(
             {
                 "second": second,

@@ -44,7 +44,7 @@ class Source:
 
 def source(to: Address, url: str, token: str | None) -> Source | None:
     """Find out how the service's CPU and memory can be measured; None where they cannot."""
-    processes = _listening(to) if _is_here(to.host) else []
+    processes = _listening(to) if is_here(to.host) else []
     if processes:
         names = ", ".join(sorted({process.name() for process in processes}))
         how = f"processes of this machine that listen on port {to.port}, and those below them ({names})"
@@ -54,7 +54,7 @@ def source(to: Address, url: str, token: str | None) -> Source | None:
     return Source(f"the service's own figures ({page})", (), page) if figures else None
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Say whether an address is one of this machine's."""
     with suppress(OSError):
         ours = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
