@@ -59,14 +59,24 @@ def render(run: Path, lang: str = language.DEFAULT) -> Path:
 
     Raises UserError when the folder is not a run, a file in it is damaged, or the page cannot be written.
     """
+    return _write(run, _files(run), lang)
+
+
+def _files(run: Path) -> tuple[Run, pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
+    """Read run.json, scores.csv, resources.csv and trace.json.
+
+    A trace of the first schema counts from another zero than its samples, so nothing is taken of it.
+    """
+    facts = results.load(run)
+    events = results.read_events(run) if facts["schema_version"] > 1 else []
+    return facts, results.read_csv(run, "scores.csv"), results.read_csv(run, "resources.csv"), events
+
+
+def _write(run: Path, files: tuple[Run, pd.DataFrame, pd.DataFrame, list[dict[str, Any]]], lang: str) -> Path:
+    """Write the page of what was read of a run."""
     with language.spoken(lang):
         html = template("report.html.j2").render(
-            contents(
-                results.load(run),
-                results.read_csv(run, "scores.csv"),
-                results.read_csv(run, "resources.csv"),
-                _events(run),
-            ),
+            contents(*files),
             load=load_page.section(run),
             run_folder=shlex.quote(str(_near(run))),
             lang=lang,
@@ -75,11 +85,6 @@ def render(run: Path, lang: str = language.DEFAULT) -> Path:
     path = page_path(run, lang)
     results.write_text(path, html)
     return path
-
-
-def _events(run: Path) -> list[dict[str, Any]]:
-    """Return the trace of a run; nothing of the first schema, whose trace counts from another zero than its samples."""
-    return results.read_events(run) if results.load(run)["schema_version"] > 1 else []
 
 
 def page_path(run: Path, lang: str) -> Path:
@@ -93,7 +98,8 @@ def render_all(run: Path, lang: str = language.DEFAULT) -> list[Path]:
     Raises UserError as ``render`` does.
     """
     due = [each for each in language.LANGUAGES if each in (language.DEFAULT, lang) or page_path(run, each).exists()]
-    return [render(run, each) for each in due]
+    files = _files(run)
+    return [_write(run, files, each) for each in due]
 
 
 def template(name: str) -> jinja2.Template:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,17 +108,18 @@ def knee_in_words(found: Knee, bound: float) -> str:
 
 def at_rates(test: Test, target: Target, rates: Sequence[float], bound: float, times: Times, gone: Any) -> None:
     """Measure an open loop at each of some rates."""
-    for rate in rates:
-        made = test.add(step.open_loop(target, rate, bound, times))
-        if made["errors"] and gone():
-            test.facts["stopped"] = "the service stopped answering"
-            return
+    _until_gone(test, (step.open_loop(target, rate, bound, times) for rate in rates), gone)
 
 
 def with_users(test: Test, target: Target, numbers: Sequence[int], times: Times, gone: Any) -> None:
     """Measure a closed loop with each of some numbers of users."""
-    for users in numbers:
-        made = test.add(step.closed_loop(target, users, times))
+    _until_gone(test, (step.closed_loop(target, users, times) for users in numbers), gone)
+
+
+def _until_gone(test: Test, steps: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]], gone: Any) -> None:
+    """Keep one step after the other, and measure no more once the service does not answer."""
+    for measured in steps:
+        made = test.add(measured)
         if made["errors"] and gone():
             test.facts["stopped"] = "the service stopped answering"
             return
