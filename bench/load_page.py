@@ -79,7 +79,7 @@ def _rate(value: float | None) -> str:
 
 def _sentence(measurement: Measurement) -> str:
     """Say what came of a load test."""
-    says = [_knee(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
+    says = [knee(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
     memory = measurement.get("memory")
     if memory:
         says.append(
@@ -103,32 +103,40 @@ def _sentence(measurement: Measurement) -> str:
     return gettext("{what}: {sentence}.", what=_label(measurement), sentence=sequence(says))
 
 
-def _knee(measurement: Measurement) -> str:
+def knee(measurement: Measurement) -> str:
     """Say where the knee is, or why there is none."""
-    knee = measurement.get("knee")
-    if not knee:
+    found = measurement.get("knee")
+    if not found:
         return gettext("the search for the knee did not end")
-    held, failed = (_rate(knee[key]) for key in ("held", "failed"))
+    held, failed, unclear = (_rate(found[key]) for key in ("held", "failed", "unclear"))
     within = gettext("p99 within {time} and no errors", time=f"{measurement['bound_seconds'] / MS:g}{figures.SPACE}ms")
-    if knee["ended"] == "service":
+    if found["ended"] == "service":
         return gettext("{held} were held with {within}; {failed} were not", held=held, within=within, failed=failed)
-    if knee["ended"] == "gone":
-        if knee["held"] is None:
+    if found["ended"] == "gone":
+        if found["held"] is None:
             return gettext("the service stopped answering")
         return gettext("the service stopped answering; {held} were held before with {within}", held=held, within=within)
-    if knee["held"] is None:
-        if knee["ended"] == "none":
+    if found["held"] is None:
+        if found["ended"] == "none":
             return gettext(
                 "no rate was held with {within}; the lowest tried was {failed}", within=within, failed=failed
             )
         return gettext(
-            "no rate was held with {within}, and at the lowest, {failed}, the generator was at its limit, so that "
+            "no rate was held with {within}, and at the lowest, {rate}, the generator was at its limit, so that "
             "nothing can be told of the service",
+            within=within,
+            rate=unclear,
+        )
+    if found["ended"] == "most":
+        return gettext("{held}, the highest rate that is tried, were held with {within}", held=held, within=within)
+    if found["failed"] is not None:
+        return gettext(
+            "{held} were held with {within}; {failed} were not, and between them the generator was at its limit, so "
+            "the knee lies anywhere between",
+            held=held,
             within=within,
             failed=failed,
         )
-    if knee["ended"] == "most":
-        return gettext("{held}, the highest rate that is tried, were held with {within}", held=held, within=within)
     return gettext(
         "{held} were held with {within}; above, the generator was at its limit, so the knee is there or higher",
         held=held,
@@ -201,8 +209,8 @@ def _summary(found: Sequence[Measurement]) -> Table:
         gettext("Memory of the service (MB)"),
     )
     caption = gettext(
-        "Every load test, at its knee or, where none was searched, in its step with most answers and no errors; one "
-        "step each (n = 1). Memory is resident, the highest value seen."
+        "Every load test, at its knee or, where none was searched, in the step with the most answers of those that did "
+        "not fail; one step each (n = 1). Memory is resident, the highest value seen."
     )
     return Table(caption, columns, rows)
 
@@ -211,10 +219,14 @@ def _knee_cell(measurement: Measurement) -> Cell:
     """Write the knee, or what is known of it."""
     if measurement["kind"] != "knee":
         return Cell(gettext("not searched"))
-    held, ended = (dig(measurement, "knee", key) for key in ("held", "ended"))
+    held, failed, ended = (dig(measurement, "knee", key) for key in ("held", "failed", "ended"))
     if held is None or ended not in ("service", "generator", "most"):
         return Cell(gettext("not found"))
-    return _number(held) if ended == "service" else Cell(gettext("{rate} or more", rate=figures.number(held)))
+    if ended == "service":
+        return _number(held)
+    if failed is not None:
+        return Cell(gettext("{low} to {high}", low=figures.number(held), high=figures.number(failed)))
+    return Cell(gettext("{rate} or more", rate=figures.number(held)))
 
 
 def _part(folder: Path, measurement: Measurement) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from page_helpers import Page
 from test_report_languages import both, numbers, untranslated
 
 from bench import figures, report
-from bench.load import knee, measurement, store
+from bench.load import knee, store
 from bench.load.growth import growth
 
 CALLS = {"calls": ["POST /federation/v1/inference"], "bytes": 900}
@@ -78,7 +78,7 @@ SEARCH = [
     step(4, 1600, 160, 0.9, failed="errors", errors={"retcode 110": 7, "no answer in time": 2}),
     step(5, 1131, 113, 0.04, failed="p99 above bound", generator_limited=True, server=None),
 ]
-FOUND = {"held": 800.0, "failed": 1131.0, "ended": "service", "precision": 0.1, "in_words": ""}
+FOUND = {"held": 800.0, "failed": 1131.0, "unclear": None, "ended": "service", "precision": 0.1}
 
 
 def write(run: Path, *tests: dict[str, Any]) -> Path:
@@ -243,20 +243,26 @@ def test_a_run_without_load_has_no_section(tmp_path: Path) -> None:
     ("found", "said", "cell"),
     [
         (
-            knee.Knee(800, 1600, "generator"),
+            knee.Knee(800, None, 870, "generator"),
             "the generator was at its limit, so the knee is there or higher",
             "800 or more",
         ),
-        (knee.Knee(None, 400, "generator"), "nothing can be told of the service", "not found"),
-        (knee.Knee(None, 6.25, "none"), "no rate was held with", "not found"),
-        (knee.Knee(800, None, "most"), "the highest rate that is tried", "800 or more"),
-        (knee.Knee(800, None, "gone"), "the service stopped answering", "not found"),
+        (
+            knee.Knee(800, 1600, 870, "generator"),
+            "1,600 requests/s were not, and between them the generator was at its limit",
+            "800 to 1,600",
+        ),
+        (knee.Knee(None, None, 400, "generator"), "at the lowest, 400 requests/s, the generator", "not found"),
+        (knee.Knee(None, 6.25, None, "none"), "the lowest tried was 6.25 requests/s", "not found"),
+        (knee.Knee(800, None, None, "most"), "the highest rate that is tried", "800 or more"),
+        (knee.Knee(800, None, None, "gone"), "the service stopped answering", "not found"),
         (None, "the search for the knee did not end", "not found"),
     ],
 )
 def test_why_there_is_no_knee(tmp_path: Path, found: knee.Knee | None, said: str, cell: str) -> None:
-    held = None if found is None else {**found._asdict(), "in_words": measurement.knee_in_words(found, 0.05)}
-    run = write(write_run(tmp_path / "run"), test_of("a", "knee", SEARCH, knee=held))
+    run = write(
+        write_run(tmp_path / "run"), test_of("a", "knee", SEARCH, knee=None if found is None else found._asdict())
+    )
     page = Page(report.render(run).read_text(encoding="utf-8"))
     assert said in page.text
     (shown,) = page.column("Every load test", "Knee").values()

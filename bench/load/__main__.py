@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from bench import command, results
+from bench import command, figures, results
 from bench.errors import UserError
 from bench.load import asked, exchange, jobs, measurement, preflight, step, store, watch
 from bench.load.measurement import Test
@@ -157,8 +157,12 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
         print(f"{facts['stopped']} after {len(facts['steps'])} finished steps", file=sys.stderr)
     if not facts["steps"]:
         return status
+    # Late, since it brings what draws the report along.
+    from bench import load_page
+    from bench.report import render_all
+
     if facts["knee"]:
-        print(f"knee: {facts['knee']['in_words']}")
+        print(f"knee: {load_page.knee(facts)}".replace(figures.SPACE, " "))
     if facts["memory"]:
         memory = facts["memory"]
         print(
@@ -167,8 +171,6 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
         )
     for job in facts["jobs"] or []:
         print(f"job {job.get('job_id', 'refused')}: {job.get('status') or job.get('error')}")
-    from bench.report import render_all
-
     print(f"{folder / 'load.json'}\n{render_all(folder)[0]}")
     return status
 

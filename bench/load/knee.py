@@ -21,14 +21,17 @@ class Outcome(Enum):
 
 
 class Knee(NamedTuple):
-    """The highest rate that was held, the lowest that was not, in requests/s, and why the search ended there.
+    """What the search found, in requests/s, and why it ended.
 
-    ``ended`` is "service" (held is the knee), "generator" (the knee is at ``held`` or above), "most" (likewise: the
-    highest rate that may be tried was held), "none" (no rate was held) or "gone" (the service ended).
+    ``held`` is the highest rate that was held, ``failed`` the lowest that the service did not hold, ``unclear`` a rate
+    between them at which the generator was at its limit. ``ended`` is "service" (held is the knee), "generator" (the
+    knee is at ``held`` or above, and below ``failed`` where there is one), "most" (it is at ``held``, the highest rate
+    that may be tried, or above), "none" (no rate was held) or "gone" (the service ended).
     """
 
     held: float | None
     failed: float | None
+    unclear: float | None
     ended: str
 
 
@@ -39,23 +42,26 @@ def search(measure: Callable[[float], Outcome], first: float, most: float) -> Kn
     counts as failed when it failed twice.
     """
     tried = _twice(measure)
-    held, failed, rate, outcome = None, None, min(first, most), Outcome.HOLDS
-    by = "service"
-    for _ in range(1000):
+    held: float | None = None
+    failed: float | None = None
+    unclear: float | None = None
+    rate: float | None = min(first, most)
+    while rate is not None:
         outcome = tried(rate)
         if outcome is Outcome.GONE:
-            return Knee(held, failed, "gone")
+            return Knee(held, failed, unclear, "gone")
+        # What is tried lies between what was held and what was not, so the latest is the highest or the lowest.
         if outcome is Outcome.HOLDS:
             held = rate
+        elif outcome is Outcome.FAILS:
+            failed, unclear = rate, None
         else:
-            failed, by = rate, "generator" if outcome is Outcome.GENERATOR else "service"
+            unclear = rate
         if held is not None and held >= most:
-            return Knee(held, None, "most")
-        following = _next_rate(held, failed, first, most)
-        if following is None:
-            break
-        rate = following
-    return Knee(held, failed, by if held is not None or by == "generator" else "none")
+            return Knee(held, None, None, "most")
+        rate = _next_rate(held, failed if unclear is None else unclear, first, most)
+    ended = "generator" if unclear is not None else "service" if held is not None else "none"
+    return Knee(held, failed, unclear, ended)
 
 
 def _next_rate(held: float | None, failed: float | None, first: float, most: float) -> float | None:

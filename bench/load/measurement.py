@@ -11,7 +11,7 @@ from typing import Any
 from bench import figures
 from bench.load import knee, step, store
 from bench.load.growth import growth
-from bench.load.knee import Knee, Outcome, search
+from bench.load.knee import Outcome, search
 from bench.load.step import Target, Times
 
 MOST_RATE = 100_000.0
@@ -81,29 +81,9 @@ def find_knee(test: Test, target: Target, first: float, bound: float, times: Tim
         return Outcome.GENERATOR if made["generator_limited"] else Outcome.FAILS
 
     found = search(measure, first, MOST_RATE)
-    test.facts["knee"] = {**found._asdict(), "precision": knee.PRECISION, "in_words": knee_in_words(found, bound)}
+    test.facts["knee"] = {**found._asdict(), "precision": knee.PRECISION}
     if found.ended == "gone":
         test.facts["stopped"] = "the service stopped answering"
-
-
-def knee_in_words(found: Knee, bound: float) -> str:
-    """Say where the knee is, or why there is none."""
-    held = "" if found.held is None else f"{figures.number(found.held)} requests/s"
-    within = f"p99 within {bound * 1e3:g} ms"
-    if found.ended == "service":
-        return f"{held} were held with {within}; {figures.number(found.failed or 0.0)} were not"
-    if found.ended == "none":
-        return f"no rate was held with {within}; the lowest tried was {figures.number(found.failed or 0.0)} requests/s"
-    if found.ended == "gone":
-        return "the service stopped answering" + (f"; {held} were held before" if held else "")
-    if found.ended == "most":
-        return f"not reached: {held} were held with {within}, the highest rate that is tried"
-    return (
-        f"not reached: the generator was at its limit above {held}, which were held with {within}"
-        if held
-        else f"not reached: no rate was held with {within}, and at the lowest, {figures.number(found.failed or 0.0)} "
-        "requests/s, the generator was at its limit"
-    )
 
 
 def at_rates(test: Test, target: Target, rates: Sequence[float], bound: float, times: Times, gone: Any) -> None:
