@@ -354,7 +354,7 @@ def _memory_over_time(rows: Sequence[Mapping[str, float | None]]) -> Plot | None
     title = gettext("Memory of the service under a steady load")
     line = charts.Line(gettext("service"), x, y)
     y_label = gettext("Resident memory, change since the first second (kB)")
-    drawing = charts.line_plot([line], title, gettext("Seconds since the start"), y_label, from_zero=False)
+    drawing = charts.line_plot([line], title, gettext("Seconds since the end of the ramp"), y_label, from_zero=False)
     return Plot(drawing, gettext("{title} (n = 1).", title=title))
 
 

@@ -11,7 +11,6 @@ import asyncio
 import hmac
 import logging
 import time
-from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -32,7 +31,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bench.data.record import RecordError, plain_reader, reader
-from bench.model.logistic import row_probability, rows_probability
+from bench.model.logistic import Array, row_probability, rows_probability
 
 # The codes of FATE-Serving that this service has a use for.
 OK = 0
@@ -62,17 +61,16 @@ _log = logging.getLogger("uvicorn.error")
 class Served:
     """A model in memory, under the name ``service``; ``read`` turns a record into a row of its features.
 
+    ``weights`` are its coefficients, its intercept, and the training's means and deviations; ``arrays`` are the same.
     ``about`` is what answers say of the model; ``opening`` and ``closing`` stand before and after the score in an
     answer to a single inference.
     """
 
     service: str
     read: Callable[[Mapping[str, Any]], list[float]]
-    read_plain: Callable[[Sequence[Mapping[str, Any]]], array[float] | None]
-    coefficients: list[float]
-    intercept: float
-    means: list[float]
-    deviations: list[float]
+    read_plain: Callable[[Sequence[Mapping[str, Any]]], Array | None]
+    weights: tuple[list[float], float, list[float], list[float]]
+    arrays: tuple[Array, float, Array, Array]
     about: dict[str, Any]
     opening: bytes
     closing: bytes
@@ -83,19 +81,17 @@ class Served:
         Raises RecordError where the record cannot be scored.
         """
         row = self.read(record)
-        score = row_probability(row, self.coefficients, self.intercept, self.means, self.deviations)
+        score = row_probability(row, *self.weights)
         if score != score:  # NaN: two infinities met
             raise RecordError("a value is too large to be scored")
         return score
 
     def scores(self, records: Sequence[Mapping[str, Any]]) -> list[float] | None:
         """Return the probabilities of many records, in half the time; None where one of them must be looked at."""
-        values = self.read_plain(records)
-        if values is None:
+        X = self.read_plain(records)
+        if X is None:
             return None
-        X = np.frombuffer(values).reshape(len(records), -1)
-        model = (np.array(self.coefficients), self.intercept, np.array(self.means), np.array(self.deviations))
-        scores = rows_probability(X, *model)
+        scores = rows_probability(X, *self.arrays)
         return None if any(score != score for score in scores) else scores
 
 
@@ -117,15 +113,17 @@ class _UnreadError(Exception):
 
 def served(service: str, model_id: str, version: str, model: Mapping[str, Any]) -> Served:
     """Make a model ready to answer. ``model`` is the content of a model file (docs/results.md), already checked."""
+    coefficients, means, deviations = (
+        [float(value) for value in model[name]] for name in ("coefficients", "means", "deviations")
+    )
+    intercept = float(model["intercept"])
     about = {"modelId": model_id, "modelVersion": version, "timestamp": time.time_ns() // 1_000_000}
     return Served(
         service=service,
         read=reader(model["preprocessing"]),
         read_plain=plain_reader(model["preprocessing"]),
-        coefficients=[float(value) for value in model["coefficients"]],
-        intercept=float(model["intercept"]),
-        means=[float(value) for value in model["means"]],
-        deviations=[float(value) for value in model["deviations"]],
+        weights=(coefficients, intercept, means, deviations),
+        arrays=(np.array(coefficients), intercept, np.array(means), np.array(deviations)),
         about=about,
         opening=b'{"retcode":0,"retmsg":"","data":{"score":',
         closing=b"," + orjson.dumps(about)[1:] + b',"flag":0}',

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -187,13 +188,15 @@ class Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def answering(behave: Callable[[str], tuple[int, bytes, bool]]) -> Iterator[str]:
+def answering(behave: Callable[[str], tuple[int, bytes, bool]], secure: ssl.SSLContext | None = None) -> Iterator[str]:
     server = Quiet(("127.0.0.1", 0), Answering)
+    if secure is not None:
+        server.socket = secure.wrap_socket(server.socket, server_side=True)
     server.behave = behave  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http{'' if secure is None else 's'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
@@ -244,14 +247,14 @@ def serving(run: Path, *options: object) -> Iterator[tuple[str, subprocess.Popen
 
 
 @pytest.fixture(scope="module")
-def service(trained: Path) -> Iterator[str]:
+def service(trained: Path, steady: subprocess.Popen[str]) -> Iterator[str]:
     with serving(trained, "--case", "loans") as (url, _):
         yield url
 
 
-@pytest.fixture(scope="module", autouse=True)
-def steady(trained: Path, service: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """A minute of steady load on a service of its own, which goes on beside the other tests."""
+@pytest.fixture(scope="module")
+def steady(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A minute of steady load on a service of its own, which begins with the first test that needs a service."""
     run = shutil.copytree(trained, tmp_path_factory.mktemp("steady") / "run")
     with (
         serving(trained, "--case", "loans") as (url, _),
@@ -375,7 +378,10 @@ def test_rates_are_measured_and_shown(run: Path, service: str) -> None:
     with (run / "load.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["second"], row["phase"]) for row in rows] == [
-        (step, second, phase) for step in "12" for second, phase in (("0", "ramp"), ("1", "steady"))
+        (step, second, phase) for step in "12" for second, phase in (("-1", "ramp"), ("0", "steady"))
+    ]
+    assert [int(row["due"]) for row in rows if row["phase"] == "steady"] == [
+        step["requests"] for step in found["steps"]
     ]
     all_due = [len(list(due_times(rate, 0.3, 1.0, rate * 1000))) for rate in (40, 80)]
     assert [sum(int(row["due"]) for row in rows if row["step"] == step) for step in "12"] == all_due
@@ -385,7 +391,7 @@ def test_rates_are_measured_and_shown(run: Path, service: str) -> None:
 
 def test_measurements_lie_beside_each_other_and_a_second_replaces_the_first(run: Path, service: str) -> None:
     where = urlsplit(service).netloc
-    for more in (("--users", 2), ("--users", 3), ("--users", 2, "--rows", 20), ("--users", 1, "--raw")):
+    for more in (("--users", 2), ("--users", 2, "--rows", 20), ("--users", 3), ("--users", 1, "--raw")):
         done = load(*serving_options(run, service, "--loop", "closed", *more, *QUICK))
         assert done.returncode == 0, done.stderr
     found = {entry["name"]: entry for entry in measured(run)}
@@ -565,10 +571,12 @@ WRONG: list[tuple[list[str], str]] = [
     (["--seconds", "0"], "--seconds"),
     (["--hold", "60"], "--hold: goes with one --rate"),
     (["--p99", "-1"], "--p99"),
+    (["--loop", "closed", "--p99", "80"], "--p99: a closed loop has no bound"),
+    (["--rate", "5", "--hold", "60", "--seconds", "3"], "--seconds: --hold says how long"),
+    (["--jobs-per-minute", "1"], "--jobs-per-minute: goes with --target flow only"),
     (["--case", "nobody"], "--case"),
     (["--case", "table", "--raw"], "--raw"),
     (["--token-file", "/nowhere"], "--token-file"),
-    (["--jobs-per-minute", "99"], "--jobs-per-minute"),
 ]
 
 
@@ -614,13 +622,63 @@ def test_what_is_no_flow_no_model_no_run_is_one_line(
         assert "FATE Flow 1.x" in said("--target", "flow", url, "--run", run)
     with answering(lambda _: (200, b'{"retcode":1604,"retmsg":"no such model"}', False)) as url:
         assert "retcode 1604" in said(*serving_options(run, url))
-    assert "--case" in said("--target", "serving", service, "--run", run)
+    assert "--case: is needed" in said("--target", "serving", service, "--run", run)
+    of_flow = ("--target", "flow", service, "--run", run)
+    assert "--jobs-per-minute: 99 is not" in said(*of_flow, "--jobs-per-minute", 99)
+    for option in (("--case", "loans"), ("--rows", 1), ("--raw",), ("--service-id", "x"), ("--repeat", 1)):
+        assert f"{option[0]}: goes with --target serving only" in said(*of_flow, *option)
     assert "not a run folder" in said(*serving_options(tmp_path / "nowhere", service))
     (run / "load.json").write_text("{")
     assert "load.json" in said(*serving_options(run, service))
     (run / "load.json").unlink()
     shutil.rmtree(run / "models")
     assert "models" in said(*serving_options(run, service))
+
+
+def test_a_service_slower_than_the_bound_or_the_step_is_one_line(run: Path) -> None:
+    def slow(_: str) -> tuple[int, bytes, bool]:
+        time.sleep(0.2)
+        return GOOD
+
+    with answering(slow) as url:
+        for more, words in (
+            ((), "--p99: a request takes 2"),
+            (("--p99", 1000, "--seconds", 2), "--seconds: a request takes 0.2"),
+        ):
+            done = load(*serving_options(run, url, *more))
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1) and words in done.stderr
+    assert not (run / "load.json").exists()
+
+
+def test_a_step_in_which_nothing_was_due_says_so(run: Path, service: str) -> None:
+    done = load(*serving_options(run, service, "--rate", 0.01, "--seconds", 1, "--ramp", 0))
+    assert done.returncode == 0, done.stderr
+    (step,) = measured(run)[0]["steps"]
+    assert (step["requests"], step["failed"], step["generator_limited"]) == (0, "no request was due", False)
+    assert "no request was due" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_secure_service_is_loaded_where_its_certificate_is_trusted(
+    run: Path, service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-days", "2"]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    options = ("--rate", 20, *QUICK)
+    with answering(lambda _: GOOD, context) as url:
+        done = load(*serving_options(run, url, *options))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "no secure connection (self-signed certificate)" in done.stderr and "SSL_CERT_FILE" in done.stderr
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        done = load(*serving_options(run, url, *options))
+        assert done.returncode == 0, done.stderr
+    (step,) = measured(run)[0]["steps"]
+    assert step["errors"] == {} and step["requests"] > 0
+    done = load(*serving_options(run, service.replace("http:", "https:"), *options))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "correct http or https" in done.stderr
 
 
 @pytest.mark.parametrize(

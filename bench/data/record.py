@@ -15,6 +15,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 Rule = Callable[[str], float]
 
 MISSING = frozenset(("", "n/a", "NA", "NaN", "nan"))
@@ -111,8 +114,8 @@ def reader(preprocessing: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], li
 
 def plain_reader(
     preprocessing: Mapping[str, Any],
-) -> Callable[[Sequence[Mapping[str, Any]]], array[float] | None]:
-    """Return the function that turns many records into the features of all of them, row after row.
+) -> Callable[[Sequence[Mapping[str, Any]]], NDArray[np.float64] | None]:
+    """Return the function that turns n > 0 records into the d features of all of them, (n, d).
 
     It takes a third of the time of ``reader``, but only records that hold all features as finite JSON numbers, and
     nothing else that means one; it returns None where one of them does not, and ``reader`` says why.
@@ -125,7 +128,7 @@ def plain_reader(
         return lambda _: None
     values_of = itemgetter(*features)
 
-    def read(records: Sequence[Mapping[str, Any]]) -> array[float] | None:
+    def read(records: Sequence[Mapping[str, Any]]) -> NDArray[np.float64] | None:
         try:
             values = list(chain.from_iterable(map(values_of, records)))
         except KeyError:
@@ -136,7 +139,8 @@ def plain_reader(
             rows = array("d", values)
         except OverflowError:  # integers beyond any float
             return None
-        return rows if math.isfinite(sum(rows)) else None
+        X = np.frombuffer(rows).reshape(len(records), -1)
+        return X if np.isfinite(X).all() else None
 
     return read
 

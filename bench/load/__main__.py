@@ -27,7 +27,10 @@ from bench.serve_app import MOST_ROWS
 
 BOUND_MS = {"serving": 50.0, "flow": 1000.0}
 USERS = (1, 2, 4, 8, 16)
+SECONDS = 5
+JOBS_A_MINUTE = 1.0
 ANSWER_SECONDS = 10.0
+FEWEST_REQUESTS = 10  # of a search's first step
 LONGEST_SECONDS = 24 * 3600.0
 
 EXAMPLES = """\
@@ -65,22 +68,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--repeat", type=int, metavar="N", help="serving: the repeat it was trained in; default: the first finished")
     add("--model", metavar="NAME", help="serving: which model, where the case has several")
     add("--service-id", metavar="S", help="serving: the serviceId of requests; default: the case's id")
-    add("--rows", type=int, default=1, metavar="N", help="serving: records in a request; above 1 they are batches")
+    add("--rows", type=int, metavar="N", help="serving: records in a request; default: 1, above they are batches")
     add("--raw", action="store_true", help="serving: send columns of the raw file instead of features")
     add("--token-file", type=Path, metavar="F", help="a file whose one line is sent as a bearer token")
     add("--loop", choices=("open", "closed"), default="open", help="open: requests are due at a rate (default)")
     add("--rate", type=float, nargs="+", metavar="R", help="open loop: requests/s; default: search the knee")
     add("--users", type=int, nargs="+", metavar="N", help=f"closed loop: callers; default: {' '.join(map(str, USERS))}")
     add("--p99", type=float, metavar="MS", help="open loop: what p99 may be; default: 50, for flow 1000")
-    add("--seconds", type=float, default=5.0, metavar="S", help="what is measured of each step; default: 5")
+    add("--seconds", type=int, metavar="S", help=f"what is measured of each step, whole; default: {SECONDS}")
     add("--ramp", type=float, default=2.0, metavar="S", help="before that, left out of the figures; default: 2")
-    add("--hold", type=float, metavar="S", help="instead: one step of S seconds, and whether memory grows in it")
+    add("--hold", type=int, metavar="S", help="instead: one step of S seconds, and whether memory grows in it")
     add(
         "--jobs-per-minute",
         type=float,
-        default=1.0,
         metavar="J",
-        help=f"flow: toy jobs that are submitted meanwhile; default: 1, at most {jobs.MOST_A_MINUTE:g}, 0: none",
+        help=f"flow: toy jobs that are submitted meanwhile; 0: none, default: {JOBS_A_MINUTE:g}, at most "
+        f"{jobs.MOST_A_MINUTE:g}",
     )
     chosen = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: its terminal was closed
@@ -104,6 +107,8 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
     run = results.load(chosen.run)
     store.load(chosen.run)  # one that is damaged is told now, not after the first step
     _check(chosen)
+    chosen.rows = chosen.rows or 1
+    chosen.jobs_per_minute = JOBS_A_MINUTE if chosen.jobs_per_minute is None else chosen.jobs_per_minute
     load_before = environment.load_average()
     try:
         to = exchange.address(chosen.url)
@@ -112,7 +117,7 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
     token = None if chosen.token_file is None else read_token(chosen.token_file)
     requests, options = _asked(chosen, run)
     bound = (chosen.p99 or BOUND_MS[chosen.target]) / 1e3
-    times = Times(chosen.ramp, chosen.hold or chosen.seconds, max(ANSWER_SECONDS, 2 * bound))
+    times = Times(chosen.ramp, chosen.hold or chosen.seconds or SECONDS, max(ANSWER_SECONDS, 2 * bound))
     alone = preflight.check(to, chosen.url, chosen.target, requests, token, times.answer)
     target = Target(chosen.url, options, watch.source(to, chosen.url, token), token)
     facts = _facts(chosen, words, requests, target, bound, times, alone, load_before)
@@ -130,9 +135,7 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
             elif chosen.rate:
                 measurement.at_rates(test, target, chosen.rate, bound, times, gone)
             else:
-                # By itself the service could answer 1 / alone requests a second.
-                first = float(f"{1 / (4 * alone):.1g}")
-                measurement.find_knee(test, target, min(first, measurement.MOST_RATE), bound, times, gone)
+                measurement.find_knee(test, target, _first_rate(alone, bound, times), bound, times, gone)
             if chosen.hold:
                 measurement.fit_memory(test)
         facts["complete"] = facts["stopped"] is None
@@ -175,27 +178,65 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
     return status
 
 
+def _first_rate(alone: float, bound: float, times: Times) -> float:
+    """Return the rate at which a search begins: a quarter of what the service answers one request after the other.
+
+    Raises UserError where a request by itself is slower than the bound, or a step would hold too few of them.
+    """
+    if alone > bound:
+        raise UserError(
+            f"--p99: a request takes {alone * 1e3:.3g} ms by itself, more than the bound of {bound * 1e3:g} ms; "
+            "give a higher one"
+        )
+    rate = float(f"{1 / (4 * alone):.1g}")
+    if rate * times.steady < FEWEST_REQUESTS:
+        raise UserError(
+            f"--seconds: a request takes {alone:.3g} s by itself, so a step of {times.steady} s says too little; "
+            f"give at least {math.ceil(FEWEST_REQUESTS / rate)}"
+        )
+    return min(rate, measurement.MOST_RATE)
+
+
+def _check_applies(chosen: argparse.Namespace) -> None:
+    """Refuse options that would change nothing; raises UserError."""
+    for_serving = ("case", "repeat", "model", "service_id", "rows", "raw")
+    of_other = for_serving if chosen.target == "flow" else ("jobs_per_minute",)
+    other = "serving" if chosen.target == "flow" else "flow"
+    without = [(name, f"goes with --target {other} only; leave it out") for name in of_other]
+    if chosen.loop == "closed":
+        without += [
+            ("rate", "a closed loop has no rate; choose its number of callers with --users"),
+            ("p99", "a closed loop has no bound; leave it out"),
+        ]
+    else:
+        without.append(("users", "an open loop has a rate, not users; give --rate, or --loop closed"))
+    if chosen.hold is not None:
+        without.append(("seconds", "--hold says how long; leave it out"))
+    for name, why in without:
+        if getattr(chosen, name) not in (None, False):
+            raise UserError(f"--{name.replace('_', '-')}: {why}")
+
+
 def _check(chosen: argparse.Namespace) -> None:
     """Check the options that go together; raises UserError."""
+    _check_applies(chosen)
     if importlib.util.find_spec("locust") is None:
         raise UserError("locust is not installed; install it: make load, or pip install 'federated-bench[load]'")
     if chosen.target == "serving" and chosen.case is None:
         raise UserError("--case: is needed with --target serving; name the case whose model is served")
-    if not 1 <= chosen.rows <= MOST_ROWS:
-        raise UserError(f"--rows: {chosen.rows} is not between 1 and {MOST_ROWS}, the most records of a batch")
-    if chosen.rate and chosen.loop == "closed":
-        raise UserError("--rate: a closed loop has no rate; choose its number of callers with --users")
-    if chosen.users and chosen.loop == "open":
-        raise UserError("--users: an open loop has a rate, not users; give --rate, or --loop closed")
     within = [("--rate", rate, 0.01, measurement.MOST_RATE, "requests/s") for rate in chosen.rate or ()]
     within += [("--users", users, 1, measurement.MOST_USERS, "callers") for users in chosen.users or ()]
-    within += [("--seconds", chosen.seconds, 1, LONGEST_SECONDS, "s"), ("--ramp", chosen.ramp, 0, 3600, "s")]
-    # The generator itself is late by up to 2 ms, which must be little beside the bound.
-    within += [("--p99", chosen.p99, 10, 600_000, "ms")] if chosen.p99 is not None else []
-    within += [("--hold", chosen.hold, 10, LONGEST_SECONDS, "s")] if chosen.hold is not None else []
-    within += [("--jobs-per-minute", chosen.jobs_per_minute, 0, jobs.MOST_A_MINUTE, "jobs a minute")]
+    within += [
+        ("--rows", chosen.rows, 1, MOST_ROWS, "records, the most of a batch"),
+        ("--seconds", chosen.seconds, 1, LONGEST_SECONDS, "s"),
+        ("--ramp", chosen.ramp, 0, 3600, "s"),
+        # The generator itself is late by up to 2 ms, which must be little beside the bound.
+        ("--p99", chosen.p99, 10, 600_000, "ms"),
+        ("--hold", chosen.hold, 10, LONGEST_SECONDS, "s"),
+        ("--jobs-per-minute", chosen.jobs_per_minute, 0, jobs.MOST_A_MINUTE, "jobs a minute"),
+    ]
     for option, value, least, most, unit in within:
-        if not (math.isfinite(value) and least <= value <= most):
+        if value is not None and not (math.isfinite(value) and least <= value <= most):
             raise UserError(f"{option}: {value:g} is not between {least:g} and {most:,.0f} {unit}")
     if chosen.hold is not None and len((chosen.rate if chosen.loop == "open" else chosen.users) or ()) != 1:
         needed = "--rate" if chosen.loop == "open" else "--users"

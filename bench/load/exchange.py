@@ -7,6 +7,7 @@ standard library become gevent's where locust runs.
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import httptools
 
 _PART = 1 << 18
+_trust = functools.cache(ssl.create_default_context)  # the authorities that this machine trusts take long to read
 
 
 class TooLateError(Exception):
@@ -115,7 +117,7 @@ class Connection:
         link = socket.create_connection((self._to.host, self._to.port), timeout=self._timeout)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._to.secure:
-            link = ssl.create_default_context().wrap_socket(link, server_hostname=self._to.host)
+            link = _trust().wrap_socket(link, server_hostname=self._to.host)
         self._socket, self._parser = link, httptools.HttpResponseParser(self)
         return link
 

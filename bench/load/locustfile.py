@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import time
 from collections.abc import Iterator
 from itertools import cycle
@@ -33,12 +32,9 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import StopUser
 
-from bench.load import asked, exchange
+from bench.load import asked, exchange, record
 from bench.load.schedule import due_times
 
-# A request in the file of records: seconds of the monotonic clock at which it was due, at which the user that sent it
-# was free for it, at which it was sent and answered; its code; the place of its name.
-RECORD = struct.Struct("<4d2i")
 # Seconds after the end in which requests that are due are still sent, where the service is behind.
 AFTER = 2.0
 
@@ -107,7 +103,7 @@ class _Load:
     ) -> None:
         """Keep a request's times, and tell locust."""
         if self.records is not None:
-            self.records.write(RECORD.pack(*times, code, place))
+            self.records.write(record.LAYOUT.pack(*times, code, place))
         self.environment.events.request.fire(
             request_type=asks.method,
             name=asks.name,

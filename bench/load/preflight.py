@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import statistics
 import time
 from typing import Any
@@ -36,6 +37,12 @@ def check(to: Address, url: str, target: str, requests: list[Asked], token: str 
                 raise UserError(f"{url}: {_refused(to, target, asks, code, body)}")
     except TooLateError:
         raise UserError(f"{url}: no answer within {seconds:g} s; is it the right address?") from None
+    except ssl.SSLError as error:
+        reason = getattr(error, "verify_message", None) or error.reason or error
+        raise UserError(
+            f"{url}: no secure connection ({reason}); correct http or https, or let this machine trust the service's "
+            "certificate (SSL_CERT_FILE)"
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error) or "it closes the connection"
         raise UserError(f"{url}: nobody answers there ({reason}); start the service, or correct the address") from None

@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.load import asked
+from bench.load import asked, record
 from bench.load.schedule import due_times
 from bench.load.watch import GENERATOR, SERVER, Source, Watched, watched
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 ROOT = Path(__file__).resolve().parents[2]
-# As bench.load.locustfile writes it; that module cannot be imported where gevent must not be.
-RECORD = np.dtype([("due", "f8"), ("free", "f8"), ("sent", "f8"), ("done", "f8"), ("code", "i4"), ("name", "i4")])
+RECORD = np.dtype([(name, f"<{letter}") for name, letter in record.FIELDS.items()])
 
 FEWEST_USERS, MOST_USERS = 16, 1000
 SPAWN_RATE = 1000  # users a second; they are there before an open loop begins
@@ -55,7 +54,7 @@ class Times:
     """Seconds of a step: ``ramp`` is left out of its figures; ``answer`` is how long an answer may take."""
 
     ramp: float
-    steady: float
+    steady: int
     answer: float
 
 
@@ -113,8 +112,9 @@ def why_failed(step: Mapping[str, Any], bound: float, seconds: float) -> str | N
     """Say why a step of an open loop does not hold its rate; None where it does."""
     if said := _errors_said(step):
         return said
-    p99 = step["from_due"] and step["from_due"]["p99"]
-    if p99 is None or not p99 <= bound:
+    if not step["requests"]:
+        return "no request was due"
+    if step["from_due"]["p99"] > bound:
         return "p99 above bound"
     short = step["requests"] - step["rate_achieved"] * seconds
     return "too few answers" if short > max(SHORTFALL * step["requests"], FEW) else None
@@ -238,16 +238,19 @@ def _used(seen: Watched, who: str, about: Mapping[str, Any]) -> dict[str, float 
 
 
 def _by_second(records: NDArray[Any], about: Mapping[str, Any], seen: Watched, times: Times) -> list[dict[str, Any]]:
-    """Return a row a second, from the start of the ramp: requests by when they were due, answers by when they came."""
+    """Return a row a second: requests by when they were due, answers by when they came.
+
+    Seconds count from the end of the ramp, and are negative in it; the first of a ramp may be cut.
+    """
     rows = []
-    due, done = records["due"] - about["start"], records["done"] - about["start"]
+    due, done = records["due"] - about["steady"], records["done"] - about["steady"]
     answered = np.sort(done[records["code"] == asked.OK])
     order = np.argsort(due)
     due, sorted_records = due[order], records[order]
     samples: dict[tuple[str, int], list[tuple[float | None, float | None]]] = {}
     for t, name, cpu, rss in seen.samples:
-        samples.setdefault((name, math.floor(t - about["start"])), []).append((cpu, rss))
-    for second in range(math.ceil(times.ramp + times.steady)):
+        samples.setdefault((name, math.floor(t - about["steady"])), []).append((cpu, rss))
+    for second in range(-math.ceil(times.ramp), times.steady):
         low, high = np.searchsorted(due, (second, second + 1))
         mine = sorted_records[low:high]
         waits = percentiles(mine["done"] - mine["due"]) or {}
@@ -256,7 +259,7 @@ def _by_second(records: NDArray[Any], about: Mapping[str, Any], seen: Watched, t
         rows.append(
             {
                 "second": second,
-                "phase": "ramp" if second < times.ramp else "steady",
+                "phase": "ramp" if second < 0 else "steady",
                 "due": int(high - low),
                 "answered": int(np.diff(np.searchsorted(answered, (second, second + 1)))[0]),
                 "errors": int(np.count_nonzero(mine["code"] != asked.OK)),

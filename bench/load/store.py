@@ -84,16 +84,18 @@ def save(folder: Path, measurement: Mapping[str, Any], seconds: Sequence[Mapping
 
     Raises UserError where the folder cannot be written.
     """
-    kept = [other for other in load(folder) if other["name"] != measurement["name"]]
-    names = {other["name"] for other in kept}
-    rows = [row for row in _rows(folder) if row["measurement"] in names]
+    measurements: dict[str, Mapping[str, Any]] = {other["name"]: other for other in load(folder)}
+    measurements[measurement["name"]] = measurement  # in its place, if there was one
+    rows = [
+        row for row in _rows(folder) if row["measurement"] in measurements and row["measurement"] != measurement["name"]
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     writer.writerows({"measurement": measurement["name"], **row} for row in seconds)
     results.write_text(folder / CSV, text.getvalue())
-    results.write_json(folder / JSON, {"schema_version": SCHEMA_VERSION, "measurements": [*kept, measurement]})
+    results.write_json(folder / JSON, {"schema_version": SCHEMA_VERSION, "measurements": list(measurements.values())})
 
 
 def seconds(folder: Path, measurement: str) -> list[dict[str, float | None]]:

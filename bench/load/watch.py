@@ -20,6 +20,7 @@ from bench.load.exchange import Address
 from bench.measure.resources import Sampler
 
 GENERATOR, SERVER = "generator", "server"
+_EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104
 _CPU, _RSS = "process_cpu_seconds_total", "process_resident_memory_bytes"
 
 
@@ -58,18 +59,26 @@ def is_here(host: str) -> bool:
     """Say whether an address is one of this machine's."""
     with suppress(OSError):
         ours = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-        return all(ipaddress.ip_address(each).is_loopback or each in ours for each in found)
+        return all(ipaddress.ip_address(each).is_loopback or each in ours for each in _addresses(host))
     return False
 
 
+def _addresses(host: str) -> set[str]:
+    return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+
+
 def _listening(to: Address) -> list[psutil.Process]:
-    """Return the processes that listen on a port, without those below another of them."""
+    """Return the processes that listen at an address, without those below another of them."""
     with suppress(psutil.Error, OSError):
+        wanted = _addresses(to.host) | _EVERYWHERE
         pids = {
             link.pid
             for link in psutil.net_connections(kind="tcp")
-            if link.status == psutil.CONN_LISTEN and link.laddr and link.laddr.port == to.port and link.pid
+            if link.status == psutil.CONN_LISTEN
+            and link.laddr
+            and link.pid
+            and link.laddr.port == to.port
+            and link.laddr.ip in wanted
         }
         found = [psutil.Process(pid) for pid in sorted(pids)]
         return [process for process in found if pids.isdisjoint(parent.pid for parent in process.parents())]

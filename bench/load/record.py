@@ -1,0 +1,10 @@
+"""A request as the locust file writes it down and a step reads it: its layout, once for both."""
+
+from __future__ import annotations
+
+import struct
+
+# Seconds of the monotonic clock at which it was due, at which the user that sent it was free for it, at which it was
+# sent and answered; its code; the place of its name. Letters of the module struct, which NumPy shares.
+FIELDS = {"due": "d", "free": "d", "sent": "d", "done": "d", "code": "i", "name": "i"}
+LAYOUT = struct.Struct("<" + "".join(FIELDS.values()))
