@@ -855,4 +855,4 @@ def test_a_minute_of_load_without_growth_in_memory(steady: subprocess.Popen[str]
     (found,) = measured(steady.run)  # type: ignore[attr-defined]
     assert found["steps"][0]["errors"] == {} and found["steps"][0]["requests"] > 5000
     assert found["memory"]["samples"] > 50
-    assert found["memory"]["bytes_per_minute"] < 1e6, out
+    assert found["memory"]["bytes_per_minute"] < 2e5, out  # 33 bytes a request
