@@ -398,9 +398,9 @@ def _steps(measurement: Measurement) -> Table:
             _number(step["rate"]) if is_open else page.count(step["users"]),
             page.count(step["requests"]),
             _number(step["rate_achieved"]),
-            *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99", "max")),
+            *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99")),
             *([_number(dig(step, *path), MS) for path in (("from_sent", "p99"), ("late", "p99"))] if is_open else []),
-            _errors(step),
+            page.count(sum(step["errors"].values())),
             _number(dig(step, "server", "cpu_percent")),
             _number(dig(step, "server", "rss_bytes"), 1e6),
             _number(dig(step, "generator", "cpu_percent")),
@@ -409,12 +409,11 @@ def _steps(measurement: Measurement) -> Table:
     ]
     columns = (
         gettext("Step"),
-        gettext("Due (requests/s)") if is_open else gettext("Callers"),
+        gettext("Due a second") if is_open else gettext("Callers"),
         gettext("Requests (n)"),
-        gettext("Answered (requests/s)"),
+        gettext("Answered a second"),
         gettext("p50 ({unit})", unit="ms"),
         gettext("p99 ({unit})", unit="ms"),
-        gettext("Longest ({unit})", unit="ms"),
         *(
             [
                 gettext("p99 from sending ({unit})", unit="ms"),
@@ -453,20 +452,15 @@ def _steps_caption(measurement: Measurement) -> str:
     return gettext("{sentence}.", sentence=sequence(says))
 
 
-def _errors(step: Step) -> Cell:
-    """Write how many requests of a step failed, by their codes."""
-    errors: Mapping[str, int] = step["errors"]
-    codes = listed(
-        gettext("{n} times {error}", n=figures.count(n), error=recorded.say(name)) for name, n in errors.items()
-    )
-    return Cell(figures.count(sum(errors.values())), codes, float(sum(errors.values())))
-
-
 def _outcome(step: Step) -> str:
-    """Say whether a step held its rate, or why not."""
+    """Say whether a step held its rate, or why not, and what errors there were."""
     if step["failed"] is None and not (step["rate"] is None and step.get("generator_limited")):
         return gettext("held") if step["rate"] is not None else gettext("no errors")
-    return gettext("generator at its limit") if step.get("generator_limited") else recorded.say(step["failed"])
+    why = gettext("generator at its limit") if step.get("generator_limited") else recorded.say(step["failed"])
+    codes = listed(
+        gettext("{n} times {error}", n=figures.count(n), error=recorded.say(name)) for name, n in step["errors"].items()
+    )
+    return sequence([why, codes] if codes else [why])
 
 
 def _jobs(measurement: Measurement) -> str | None:
