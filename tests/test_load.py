@@ -35,7 +35,7 @@ from bench.data import synthetic
 from bench.data.record import reader
 from bench.engines import fate
 from bench.engines.fate import order
-from bench.load import asked, exchange, knee, store, watch
+from bench.load import asked, exchange, jobs, knee, store, watch
 from bench.load.__main__ import main
 from bench.load.growth import growth
 from bench.load.knee import Outcome
@@ -705,7 +705,7 @@ def test_a_damaged_load_json_is_one_line(
 
 
 @needs_fate
-def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path) -> None:
+def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order.scripts(tmp_path / "flow", probe=False)
     with fate._flow(tmp_path / "flow") as address:
         url = f"http://{address}"
@@ -734,6 +734,15 @@ def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path) -> No
             _, errors = process.communicate(timeout=120)
             assert process.returncode == 130, errors
         assert set(states()) <= {"success", "canceled", "failed"}
+        # One whose submission was not answered in time is found, and stopped, too.
+        submitted = jobs.Submitted(to, ("9999", "9998"))
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs, "ANSWER_SECONDS", 0.001)
+            submitted.submit()
+        (job,) = submitted.jobs
+        assert job["error"] == "not answered" and "job_id" not in job
+        wait_for(lambda: submitted.end(0) == [] and "job_id" in job, 60, "the job is found, and ends")
+        assert job["status"] in {"success", "canceled"} and len(submitted.jobs) == 1
 
 
 # --- a connection by itself ------------------------------------------------------------------------------------------

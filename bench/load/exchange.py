@@ -11,6 +11,7 @@ import functools
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -45,10 +46,10 @@ def address(url: str) -> Address:
     return Address(parts.hostname, parts.port or (443 if secure else 80), secure, parts.path.rstrip("/"))
 
 
-def as_sent(to: Address, method: str, path: str, body: bytes, token: str | None) -> bytes:
-    """Return a request as it travels."""
+def as_sent(to: Address, method: str, path: str, body: bytes, token: str | None, headers: Sequence[str] = ()) -> bytes:
+    """Return a request as it travels; ``headers`` are further lines of its head."""
     host = f"[{to.host}]" if ":" in to.host else to.host
-    lines = [f"{method} {to.prefix}{path} HTTP/1.1", f"Host: {host}:{to.port}", "Accept: application/json"]
+    lines = [f"{method} {to.prefix}{path} HTTP/1.1", f"Host: {host}:{to.port}", "Accept: application/json", *headers]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     if token is not None:

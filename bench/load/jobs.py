@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import sys
 import threading
 import time
@@ -33,23 +34,32 @@ def toy(guest: str, host: str) -> dict[str, Any]:
 
 
 class Submitted:
-    """The jobs of a load test: {"job_id", "seconds" (until the answer), "status"} or {"error", "seconds"} each."""
+    """The jobs of a load test: {"error", "seconds" (until the answer)} each, and {"job_id", "status"} where it runs.
+
+    They are submitted under a user's name of their own, by which FATE Flow finds them again, also those whose
+    submission it answered too late.
+    """
 
     def __init__(self, to: Address, parties: tuple[str, str]) -> None:
         self._to, self._parties = to, parties
+        self._name = f"bench-load-{secrets.token_hex(8)}"
         self.jobs: list[dict[str, Any]] = []
 
     def submit(self) -> None:
         """Submit one."""
         began = time.monotonic()
+        job: dict[str, Any] = {"error": "not answered", "seconds": None}
+        self.jobs.append(job)
         try:
             answer = self._ask("POST", "/v2/job/submit", toy(*self._parties))
             if answer.get("code") != 0 or "job_id" not in answer:
                 raise ValueError(f"code {answer.get('code')}: {answer.get('message')}")
-            job: dict[str, Any] = {"job_id": str(answer["job_id"]), "status": "submitted"}
-        except (OSError, ValueError, TooLateError, httptools.HttpParserError) as error:
-            job = {"error": " ".join(str(error).split()) or type(error).__name__}
-        self.jobs.append({**job, "seconds": time.monotonic() - began})
+            job.update(job_id=str(answer["job_id"]), status="submitted", error=None)
+        except TooLateError:
+            pass
+        except (OSError, ValueError, httptools.HttpParserError) as error:
+            job["error"] = " ".join(str(error).split()) or type(error).__name__
+        job["seconds"] = time.monotonic() - began
 
     def end(self, wait_seconds: float) -> list[str]:
         """Wait for the jobs to end, and stop those that do not; return the ids of those that run still."""
@@ -63,26 +73,32 @@ class Submitted:
         """Ask for the jobs until all have ended or the time is over; return those that have not."""
         deadline = time.monotonic() + seconds
         while True:
-            running = [job for job in self.jobs if "job_id" in job and job["status"] not in ENDED]
-            for job in running:
-                with suppress(OSError, ValueError, LookupError, TypeError, TooLateError, httptools.HttpParserError):
-                    answer = self._ask("GET", f"/v2/job/query?job_id={job['job_id']}")
-                    # On one machine each role of a job is a row of its own.
-                    states = {str(row["status"]) for row in answer["data"]}
-                    if states:  # of a job that was just submitted there may be none yet
-                        job["status"] = next((state for state in states if state not in ENDED), None) or " ".join(
-                            sorted(states)
-                        )
-            running = [job for job in running if not set(job["status"].split()) <= ENDED]
+            with suppress(OSError, ValueError, LookupError, TypeError, TooLateError, httptools.HttpParserError):
+                self._look()
+            running = [job for job in self.jobs if "job_id" in job and not set(job["status"].split()) <= ENDED]
             if not running or time.monotonic() >= deadline:
                 return running
             time.sleep(0.5)
+
+    def _look(self) -> None:
+        """Ask what has become of the jobs."""
+        states: dict[str, set[str]] = {}
+        # On one machine each role of a job is a row of its own. There is no data where there are no jobs.
+        for row in self._ask("GET", "/v2/job/query").get("data") or ():
+            states.setdefault(str(row["job_id"]), set()).add(str(row["status"]))
+        known = {job["job_id"]: job for job in self.jobs if "job_id" in job}
+        for job_id, found in states.items():
+            if job_id not in known:
+                job = next(job for job in self.jobs if "job_id" not in job)
+                known[job_id] = job
+                job["job_id"] = job_id
+            known[job_id]["status"] = next((state for state in found if state not in ENDED), " ".join(sorted(found)))
 
     def _ask(self, method: str, path: str, content: Any = None) -> dict[str, Any]:
         connection = Connection(self._to, ANSWER_SECONDS)
         try:
             body = b"" if content is None else json.dumps(content).encode()
-            status, text = connection.ask(as_sent(self._to, method, path, body, None))
+            status, text = connection.ask(as_sent(self._to, method, path, body, None, [f"User-Name: {self._name}"]))
         finally:
             connection.close()
         if status != http.client.OK:
