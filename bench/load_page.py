@@ -60,6 +60,7 @@ def _label(measurement: Measurement) -> str:
         rows = request.get("rows") or 1
         parts.append(gettext("Model {model}", model=measurement.get("model")))
         parts.append(gettext("one record a request") if rows == 1 else gettext("{n} records a request", n=rows))
+    parts += [gettext("repeat {n}", n=measurement["repeat"])] if measurement.get("repeat") else []
     parts += [gettext("raw columns")] if request.get("raw") else []
     parts.append(gettext("open loop") if _is_open(measurement) else gettext("closed loop"))
     if measurement["kind"] == "hold":
@@ -148,7 +149,7 @@ def _best(measurement: Measurement) -> str:
     """Say the highest throughput of the steps that did not fail."""
     best = _shown(measurement)
     if best["failed"] is not None or not best["from_due"]:
-        return gettext("no step was without errors and within the bound")
+        return gettext("every step failed; the table says why")
     return gettext(
         "{rate} were answered at the most without a failure of the step, with p50 {p50} and p99 {p99}",
         rate=_rate(best["rate_achieved"]),
@@ -257,13 +258,12 @@ def _x_label(measurement: Measurement) -> str:
 
 def _drawn(measurement: Measurement) -> list[Step]:
     """Return a step for every rate, the better one where it was measured twice, in the order of the rates."""
-    best: dict[float, Step] = {}
-    for step in measurement["steps"]:
-        if step["from_due"] is None:
-            continue
-        x = _x(measurement, step)
-        if x not in best or step["from_due"]["p99"] < best[x]["from_due"]["p99"]:
-            best[x] = step
+
+    def worth(step: Step) -> tuple[float, bool, float]:
+        return _x(measurement, step), step["failed"] is not None, step["from_due"]["p99"]
+
+    answered = [step for step in measurement["steps"] if step["from_due"] is not None]
+    best = {_x(measurement, step): step for step in sorted(answered, key=worth, reverse=True)}
     return [best[x] for x in sorted(best)]
 
 

@@ -48,7 +48,7 @@ LINES = (
     gettext_noop("join shares, a term"),
     # Load tests (bench/load)
     gettext_noop("errors"),
-    gettext_noop("no request was due"),
+    gettext_noop("no requests"),
     gettext_noop("p99 above bound"),
     gettext_noop("too few answers"),
     gettext_noop("connection failed"),

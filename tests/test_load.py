@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import psutil
 import pytest
 from helpers import only_run, wait_for, write_csv, write_suite
@@ -122,13 +122,17 @@ def test_a_knee_between_a_busy_generator_and_a_service_that_fails_is_told_as_bet
         assert found.ended == "none" and found.unclear is None and first / 2**knee.HALVINGS > limit
 
 
-@given(st.floats(-1e6, 1e6), st.integers(10, 200), st.integers(0, 10**6))
-def test_growth_is_the_slope_of_the_memory(slope: float, samples: int, seed: int) -> None:
-    noise = np.random.default_rng(seed).choice([0, 4096], samples)
-    seconds = [float(t) for t in range(samples)]
-    found = growth(seconds, [5e7 + slope * t + n for t, n in zip(seconds, noise, strict=True)])
-    assert found is not None
-    assert found["bytes_per_minute"] == pytest.approx(60 * slope, abs=60 * 4096, rel=1e-6)
+@given(st.floats(-1e6, 1e6), st.integers(10, 3000), st.floats(1e8, 1e10), st.data())
+@settings(max_examples=30)
+def test_growth_is_the_slope_of_the_memory_whatever_one_sample_is(
+    slope: float, samples: int, jump: float, data: st.DataObject
+) -> None:
+    seconds = [float(second) for second in range(samples)]
+    resident = [1e10 + slope * second for second in seconds]
+    resident[data.draw(st.integers(0, samples - 1))] += jump
+    found = growth(seconds, resident)
+    assert found is not None and found["samples"] == samples
+    assert found["bytes_per_minute"] == pytest.approx(60 * slope, rel=1e-4, abs=1)
     assert growth(seconds[:9], [0.0] * 9) is None
 
 
@@ -139,6 +143,9 @@ def test_growth_is_the_slope_of_the_memory(slope: float, samples: int, seed: int
         (200, b'{"retcode":104,"retmsg":"no model"}', 104),
         (200, b'{"retcode":"1604","retmsg":"no model"}', 1604),  # as FATE-Serving's documents write it
         (200, b'{"retcode":0,"batchDataList":[{"retcode":0},{"retcode":102}]}', 102),
+        (200, b'{"retcode":"0","batchDataList":[{"retcode":"0"},{"retcode":"102"}]}', 102),
+        (200, b'{"retcode":0,"batchDataList":null}', 0),
+        (200, b'{"retcode":-1}', asked.UNREADABLE),
         (200, b'{"code":0,"data":{}}', 0),
         (200, b'{"code":1001,"message":"no job"}', 1001),
         (200, b"<html>", asked.UNREADABLE),
@@ -386,7 +393,7 @@ def test_rates_are_measured_and_shown(run: Path, service: str) -> None:
     all_due = [len(list(due_times(rate, 0.3, 1.0, rate * 1000))) for rate in (40, 80)]
     assert [sum(int(row["due"]) for row in rows if row["step"] == step) for step in "12"] == all_due
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "Under load" in page and "80.0" in page
+    assert "Under load" in page and f'value="{found["steps"][1]["rate_achieved"]!r}"' in page
 
 
 def test_measurements_lie_beside_each_other_and_a_second_replaces_the_first(run: Path, service: str) -> None:
@@ -416,7 +423,7 @@ def test_the_knee_of_a_service_that_takes_its_time(run: Path) -> None:
 
     def slow(_: str) -> tuple[int, bytes, bool]:
         with one_at_a_time:
-            time.sleep(0.02)
+            time.sleep(0.005)
         return GOOD
 
     with answering(slow) as url:
@@ -427,8 +434,8 @@ def test_the_knee_of_a_service_that_takes_its_time(run: Path) -> None:
     failed = failed if unclear is None else unclear
     # Where the machine is busy, the generator can be at its limit at the last rate that was tried.
     assert ended in ("service", "generator") and at < failed <= 1.1 * at
-    # It answers 50 a second at the most; a second of more can end before p99 shows it.
-    assert 10 <= at <= 75
+    # It answers 200 a second at the most; a second of more can end before p99 shows it.
+    assert at <= 300
     tries = [step["rate"] for step in found["steps"] if step["rate"] == failed]
     assert len(tries) == 2  # a rate that fails is measured again
     assert all(step["failed"] for step in found["steps"] if step["rate"] == failed)
@@ -487,7 +494,7 @@ def test_codes_of_errors_are_counted(run: Path) -> None:
 def test_a_service_that_dies_ends_the_test_and_what_is_finished_stays(run: Path, trained: Path) -> None:
     with (
         serving(trained, "--case", "loans") as (url, server),
-        started(*serving_options(run, url, "--rate", 50, 60, 70, *QUICK)) as process,
+        started(*serving_options(run, url, "--rate", *range(50, 100), *QUICK)) as process,
     ):
         assert process.stdout is not None and process.stderr is not None
         assert "step 1" in "".join(process.stdout.readline() for _ in range(2))
@@ -496,13 +503,13 @@ def test_a_service_that_dies_ends_the_test_and_what_is_finished_stays(run: Path,
         assert process.returncode == 1, errors
     assert "the service stopped answering" in errors
     (found,) = measured(run)
-    assert found["complete"] is False and len(found["steps"]) < 3
+    assert found["complete"] is False and len(found["steps"]) < 50
     assert "connection failed" in found["steps"][-1]["errors"]
     assert "not complete" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_ctrl_c_keeps_the_finished_steps_and_leaves_nothing_running(run: Path, service: str) -> None:
-    with started(*serving_options(run, service, "--rate", 50, 60, "--seconds", 2, "--ramp", 0)) as process:
+    with started(*serving_options(run, service, "--rate", *range(50, 100), "--seconds", 2, "--ramp", 0)) as process:
         assert process.stdout is not None
         assert "step 1" in "".join(process.stdout.readline() for _ in range(2))
         children = wait_for(lambda: psutil.Process(process.pid).children(recursive=True), 20, "the second step begins")
@@ -512,7 +519,7 @@ def test_ctrl_c_keeps_the_finished_steps_and_leaves_nothing_running(run: Path, s
     assert "interrupted" in errors and "Traceback" not in errors
     assert psutil.wait_procs(children, timeout=10)[1] == []
     (found,) = measured(run)
-    assert (found["complete"], found["stopped"], len(found["steps"])) == (False, "interrupted", 1)
+    assert (found["complete"], found["stopped"]) == (False, "interrupted") and 1 <= len(found["steps"]) < 50
 
 
 def test_a_token_is_sent(run: Path, trained: Path, tmp_path: Path) -> None:
@@ -562,8 +569,8 @@ def free_port() -> int:
 
 WRONG: list[tuple[list[str], str]] = [
     (["--rate", "1e9"], "--rate: 1e+09 is not between"),
-    (["--rate", "0"], "--rate"),
-    (["--rate", "nan"], "--rate"),
+    (["--rate", "0"], "--rate: 0 is not between"),
+    (["--rate", "nan"], "--rate: nan is not between"),
     (["--loop", "closed", "--users", "0"], "--users"),
     (["--loop", "closed", "--rate", "5"], "--rate: a closed loop"),
     (["--users", "5"], "--users: an open loop"),
@@ -573,7 +580,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["--p99", "-1"], "--p99"),
     (["--loop", "closed", "--p99", "80"], "--p99: a closed loop has no bound"),
     (["--rate", "5", "--hold", "60", "--seconds", "3"], "--seconds: --hold says how long"),
-    (["--jobs-per-minute", "1"], "--jobs-per-minute: goes with --target flow only"),
+    (["--jobs-per-minute", "0"], "--jobs-per-minute: goes with --target flow only"),
+    (["--rate", "20000", "--hold", "3600"], "--hold: a step of about 72,000,000 requests"),
     (["--case", "nobody"], "--case"),
     (["--case", "table", "--raw"], "--raw"),
     (["--token-file", "/nowhere"], "--token-file"),
@@ -596,6 +604,10 @@ def test_wrong_options_are_one_line(
         ("127.0.0.1:8059", "http://HOST:PORT"),
         ("ftp://127.0.0.1", "http://HOST:PORT"),
         ("http://127.0.0.1:99999", "Port out of range"),
+        ("http://127.0.0.1:0", "http://HOST:PORT"),
+        ("http://m\u00fcnchen..de", "http://HOST:PORT"),
+        ("http://127.0.0.1/a path", "http://HOST:PORT"),
+        (f"http://{'a' * 64}.example", "nobody answers there"),
         ("http://127.0.0.1:{free}", "nobody answers there"),
         ("{service}/elsewhere", "does not answer as FATE-Serving does (HTTP 404"),
     ],
@@ -650,12 +662,63 @@ def test_a_service_slower_than_the_bound_or_the_step_is_one_line(run: Path) -> N
     assert not (run / "load.json").exists()
 
 
-def test_a_step_in_which_nothing_was_due_says_so(run: Path, service: str) -> None:
-    done = load(*serving_options(run, service, "--rate", 0.01, "--seconds", 1, "--ramp", 0))
+def test_a_step_in_which_nothing_was_due_says_so_and_lasts_to_its_end(run: Path, service: str) -> None:
+    done = load(*serving_options(run, service, "--rate", 0.01, "--seconds", 3, "--ramp", 0))
     assert done.returncode == 0, done.stderr
     (step,) = measured(run)[0]["steps"]
-    assert (step["requests"], step["failed"], step["generator_limited"]) == (0, "no request was due", False)
-    assert "no request was due" in (run / "report.html").read_text(encoding="utf-8")
+    assert (step["requests"], step["failed"], step["generator_limited"]) == (0, "no requests", False)
+    assert "no requests" in (run / "report.html").read_text(encoding="utf-8")
+    with (run / "load.csv").open(newline="") as file:
+        assert [int(row["second"]) for row in csv.DictReader(file) if row["generator_cpu_percent"]][-1] == 2
+
+
+def test_a_service_that_hangs_is_not_without_errors(run: Path, tmp_path: Path) -> None:
+    """Also where its last answers are those to the ramp's requests, long after the end."""
+    answers = iter(range(20))  # those that it is asked for before the two loads
+
+    def hanging(_: str) -> tuple[int, bytes, bool]:
+        if next(answers, None) is None:
+            time.sleep(12)
+        return GOOD
+
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    times = ("--seconds", 1, "--ramp", 1)
+    with (
+        answering(hanging) as url,
+        started(*serving_options(other, url, "--loop", "closed", "--users", 2, *times)) as closed,
+    ):
+        opened = load(*serving_options(run, url, "--rate", 80, *times))
+        assert opened.returncode == 0, opened.stderr
+        assert closed.wait(60) == 0
+    (step,), (of_callers,) = (measured(folder)[0]["steps"] for folder in (run, other))
+    for found in (step, of_callers):
+        assert found["failed"] == "errors" and found["errors"]["no answer in time"] > 0
+    due = [t - 1 for t in due_times(80, 1, 1, 80_000)]
+    assert (step["requests"], step["unsent"]) == (sum(t >= 0 for t in due),) * 2
+    with (run / "load.csv").open(newline="") as file:
+        counts = {int(row["second"]): int(row["due"]) for row in csv.DictReader(file)}
+    assert counts == {second: sum(math.floor(t) == second for t in due) for second in (-1, 0)}
+
+
+def test_a_token_is_read_once(run: Path, trained: Path, tmp_path: Path) -> None:
+    """It may come out of a pipe."""
+    (tmp_path / "token").write_text(TOKEN)
+    reading, writing = os.pipe()
+    os.write(writing, TOKEN.encode())
+    os.close(writing)
+    words = [sys.executable, "-m", "bench.load", "--token-file", f"/dev/fd/{reading}", "--rate", "20", *QUICK]
+    with serving(trained, "--case", "loans", "--token-file", tmp_path / "token") as (url, _):
+        words += map(str, serving_options(run, url))
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, pass_fds=[reading])
+    os.close(reading)
+    assert done.returncode == 0, done.stderr
+    assert measured(run)[0]["steps"][0]["errors"] == {}
+
+
+def test_what_the_locust_file_cannot_read_ends_it(trained: Path, service: str) -> None:
+    words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", service, "--run-time", "1s"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "what is to be asked cannot be read" in done.stderr
 
 
 def test_a_secure_service_is_loaded_where_its_certificate_is_trusted(
@@ -671,7 +734,7 @@ def test_a_secure_service_is_loaded_where_its_certificate_is_trusted(
     with answering(lambda _: GOOD, context) as url:
         done = load(*serving_options(run, url, *options))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "no secure connection (self-signed certificate)" in done.stderr and "SSL_CERT_FILE" in done.stderr
+        assert "no secure connection (self" in done.stderr and "SSL_CERT_FILE" in done.stderr
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         done = load(*serving_options(run, url, *options))
         assert done.returncode == 0, done.stderr
@@ -716,9 +779,8 @@ def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path, monke
         assert step["errors"] == {} and set(step["by_request"]) == {"version", "job query"}
         assert [job["status"] for job in found["jobs"]] == ["success"]
         assert "1 success" in (run / "report.html").read_text(encoding="utf-8")
-        # Interrupted, it stops the jobs instead of waiting for them.
-        arguments = ("--target", "flow", url, "--run", run, "--rate", 10, "--hold", 600)
-        with started(*arguments) as process:
+        # Interrupted while it waits for the jobs, it stops them.
+        with started("--target", "flow", url, "--run", run, "--rate", 10, *QUICK) as process:
             to = exchange.address(url)
             query = exchange.as_sent(to, "GET", asked.JOBS, b"", None)
 
@@ -729,13 +791,15 @@ def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path, monke
                 finally:
                     connection.close()
 
-            wait_for(lambda: "running" in states(), 60, "the job runs")
+            assert process.stdout is not None
+            assert any("waiting for the jobs" in line for line in process.stdout)
+            assert set(states()) & {"waiting", "running"}
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=120)
             assert process.returncode == 130, errors
         assert set(states()) <= {"success", "canceled", "failed"}
         # One whose submission was not answered in time is found, and stopped, too.
-        submitted = jobs.Submitted(to, ("9999", "9998"))
+        submitted = jobs.Submitted(to, None, ("9999", "9998"))
         with monkeypatch.context() as patch:
             patch.setattr(jobs, "ANSWER_SECONDS", 0.001)
             submitted.submit()
@@ -795,6 +859,32 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again() -> None:
         connection.close()
 
 
+def test_a_connection_that_was_reset_meanwhile_is_opened_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for text, reset in ((b"one", True), (b"two", False)):
+                link = listener.accept()[0]
+                link.recv(1 << 16)
+                link.sendall(said(text))
+                answered.wait(10)
+                if reset:
+                    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                link.close()
+                closed.set()
+
+        answered, closed = threading.Event(), threading.Event()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        connection = exchange.Connection(exchange.Address("127.0.0.1", listener.getsockname()[1], False, ""), 10)
+        assert connection.ask(REQUEST) == (200, b"one")
+        answered.set()
+        assert closed.wait(10)
+        assert connection.ask(REQUEST) == (200, b"two")
+        connection.close()
+        thread.join(10)
+
+
 def test_an_answer_that_breaks_off_is_an_error_and_not_asked_for_again() -> None:
     with scripted([said(b"one"), b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ncut"], [said(b"two")]) as to:
         connection = exchange.Connection(to, 10)
@@ -819,18 +909,28 @@ def test_a_late_answer_is_late_after_a_second_try_too_and_never_taken_for_the_ne
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGHUP, 130)])
-def test_locust_does_not_outlive_the_kit(run: Path, service: str, number: int, status: int) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_locust_does_not_outlive_the_kit(
+    run: Path,
+    service: str,
+    number: int,
+    status: int,
+    begun: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # what a kit that is killed leaves behind
     with started(*serving_options(run, service, "--rate", 20, "--hold", 600)) as process:
         kit = psutil.Process(process.pid)
 
-        def sending() -> psutil.Process | None:
+        def found() -> psutil.Process | None:
             for child in kit.children():
                 with suppress(psutil.Error):  # others, which describe the machine, come and go
-                    if "locust" in child.cmdline() and child.net_connections():
+                    if "locust" in child.cmdline() and (child.net_connections() or not begun):
                         return child
             return None
 
-        locust = wait_for(sending, 60, "locust sends")
+        locust = wait_for(found, 60, "locust runs")
         process.send_signal(number)
         assert process.wait(60) == status
         wait_for(lambda: not locust.is_running() or locust.status() == psutil.STATUS_ZOMBIE, 30, "locust has ended")
@@ -844,15 +944,6 @@ def test_an_interrupt_before_the_first_step_is_one_line(run: Path) -> None:
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.splitlines()[-1]) == (130, "interrupted") and "Traceback" not in errors
-
-
-@given(st.integers(10, 5000), st.floats(0, 1e5))
-@settings(max_examples=20)
-def test_growth_of_any_length_is_fitted(samples: int, slope: float) -> None:
-    seconds = [float(second) for second in range(samples)]
-    found = growth(seconds, [1e7 + slope * second for second in seconds])
-    assert found is not None and found["samples"] == samples
-    assert found["bytes_per_minute"] == pytest.approx(60 * slope, rel=1e-6, abs=1e-3)
 
 
 # --- memory: last, since it takes a minute that the others have filled ----------------------------------------------

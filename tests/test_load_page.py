@@ -62,6 +62,7 @@ def test_of(name: str, kind: str, steps: list[dict[str, Any]], **more: Any) -> d
         "complete": True,
         "stopped": None,
         "steps": steps,
+        "repeat": None,
         "knee": None,
         "memory": None,
         "jobs": None,

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from bench import command, figures, results
 from bench.errors import UserError
 from bench.load import asked, exchange, jobs, measurement, preflight, step, store, watch
-from bench.load.measurement import Test
+from bench.load.measurement import LoadTest
 from bench.load.step import Target, Times
 from bench.measure import environment
 from bench.serve import model_file, read_token
@@ -31,7 +31,8 @@ SECONDS = 5
 JOBS_A_MINUTE = 1.0
 ANSWER_SECONDS = 10.0
 FEWEST_REQUESTS = 10  # of a search's first step
-LONGEST_SECONDS = 24 * 3600.0
+LONGEST_SECONDS, LONGEST_HOLD = 600, 24 * 3600
+MOST_REQUESTS = 20_000_000  # of a step: their times take 40 bytes each, and some copies
 
 EXAMPLES = """\
 examples:
@@ -43,7 +44,8 @@ examples:
   python -m bench.load --target flow http://127.0.0.1:9380 --run RUN --jobs-per-minute 2
 
 Writes load.json and load.csv into the run folder, and its report again.
-Exit status: 0 done, 1 the service stopped answering, 2 wrong input, 130 interrupted (finished steps are kept).
+Exit status: 0 done, 1 the service stopped answering or jobs run still, 2 wrong input, 130 interrupted. Finished steps
+are kept in every case.
 """
 
 
@@ -119,9 +121,10 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
     bound = (chosen.p99 or BOUND_MS[chosen.target]) / 1e3
     times = Times(chosen.ramp, chosen.hold or chosen.seconds or SECONDS, max(ANSWER_SECONDS, 2 * bound))
     alone = preflight.check(to, chosen.url, chosen.target, requests, token, times.answer)
+    _check_size(chosen, alone, times)
     target = Target(chosen.url, options, watch.source(to, chosen.url, token), token)
     facts = _facts(chosen, words, requests, target, bound, times, alone, load_before)
-    test = Test(chosen.run, facts)
+    test = LoadTest(chosen.run, facts)
     print(f"{facts['name']}: {chosen.loop} loop; a request takes {alone * 1e3:.3g} ms by itself", flush=True)
 
     def gone() -> bool:
@@ -129,7 +132,7 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
 
     status, failure = 0, None
     try:
-        with _jobs(chosen, run, to, facts):
+        with _jobs(chosen, run, to, token, facts):
             if chosen.loop == "closed":
                 measurement.with_users(test, target, chosen.users or USERS, times, gone)
             elif chosen.rate:
@@ -157,7 +160,7 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
 def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
     """Say what came of it and write the report again."""
     if facts["stopped"]:
-        print(f"{facts['stopped']} after {len(facts['steps'])} finished steps", file=sys.stderr)
+        print(f"{facts['stopped']}; finished steps: {len(facts['steps'])}", file=sys.stderr)
     if not facts["steps"]:
         return status
     # Late, since it brings what draws the report along.
@@ -194,7 +197,18 @@ def _first_rate(alone: float, bound: float, times: Times) -> float:
             f"--seconds: a request takes {alone:.3g} s by itself, so a step of {times.steady} s says too little; "
             f"give at least {math.ceil(FEWEST_REQUESTS / rate)}"
         )
-    return min(rate, measurement.MOST_RATE)
+    return rate
+
+
+def _check_size(chosen: argparse.Namespace, alone: float, times: Times) -> None:
+    """Refuse a step whose requests would not fit into memory; raises UserError."""
+    rate = max(chosen.users or USERS) / alone if chosen.loop == "closed" else max(chosen.rate or (0.0,))
+    if rate * times.steady > MOST_REQUESTS:
+        option = "--hold" if chosen.hold else "--seconds"
+        raise UserError(
+            f"{option}: a step of about {rate * times.steady:,.0f} requests is more than the {MOST_REQUESTS:,} that "
+            "can be evaluated; ask for less"
+        )
 
 
 def _check_applies(chosen: argparse.Namespace) -> None:
@@ -213,7 +227,7 @@ def _check_applies(chosen: argparse.Namespace) -> None:
     if chosen.hold is not None:
         without.append(("seconds", "--hold says how long; leave it out"))
     for name, why in without:
-        if getattr(chosen, name) not in (None, False):
+        if (given := getattr(chosen, name)) is not None and given is not False:
             raise UserError(f"--{name.replace('_', '-')}: {why}")
 
 
@@ -228,11 +242,11 @@ def _check(chosen: argparse.Namespace) -> None:
     within += [("--users", users, 1, measurement.MOST_USERS, "callers") for users in chosen.users or ()]
     within += [
         ("--rows", chosen.rows, 1, MOST_ROWS, "records, the most of a batch"),
-        ("--seconds", chosen.seconds, 1, LONGEST_SECONDS, "s"),
+        ("--seconds", chosen.seconds, 1, LONGEST_SECONDS, "s; --hold takes longer ones"),
         ("--ramp", chosen.ramp, 0, 3600, "s"),
         # The generator itself is late by up to 2 ms, which must be little beside the bound.
         ("--p99", chosen.p99, 10, 600_000, "ms"),
-        ("--hold", chosen.hold, 10, LONGEST_SECONDS, "s"),
+        ("--hold", chosen.hold, 10, LONGEST_HOLD, "s"),
         ("--jobs-per-minute", chosen.jobs_per_minute, 0, jobs.MOST_A_MINUTE, "jobs a minute"),
     ]
     for option, value, least, most, unit in within:
@@ -245,9 +259,8 @@ def _check(chosen: argparse.Namespace) -> None:
 
 def _asked(chosen: argparse.Namespace, run: dict[str, Any]) -> tuple[list[asked.Asked], tuple[str, ...]]:
     """Return the requests, and the options with which the locust file makes the same."""
-    token = () if chosen.token_file is None else ("--token-file", str(chosen.token_file.resolve()))
     if chosen.target == "flow":
-        return asked.flow(), ("--target", "flow", *token)
+        return asked.flow(), ("--target", "flow")
     path = model_file(chosen.run, run, chosen.case, chosen.repeat, chosen.model)
     service = chosen.service_id or chosen.case
     try:
@@ -269,12 +282,12 @@ def _asked(chosen: argparse.Namespace, run: dict[str, Any]) -> tuple[list[asked.
         "--rows",
         str(chosen.rows),
     ]
-    return requests, (*options, *(["--raw"] if chosen.raw else []), *token)
+    return requests, (*options, *(["--raw"] if chosen.raw else []))
 
 
 @contextmanager
 def _jobs(
-    chosen: argparse.Namespace, run: dict[str, Any], to: exchange.Address, facts: dict[str, Any]
+    chosen: argparse.Namespace, run: dict[str, Any], to: exchange.Address, token: str | None, facts: dict[str, Any]
 ) -> Iterator[None]:
     """Submit jobs while the block runs, where the target is a FATE Flow; they stand in ``facts``."""
     if chosen.target != "flow" or not chosen.jobs_per_minute:
@@ -283,10 +296,9 @@ def _jobs(
     roles = [{party["role"]: str(party["party"]) for party in case.get("parties") or []} for case in run["cases"]]
     known = {"guest": "9999", "host": "9998"}
     found = next((parties for parties in roles if known.keys() <= parties.keys()), known)
-    with jobs.submitting(to, (found["guest"], found["host"]), chosen.jobs_per_minute) as submitted:
-        facts["jobs"] = submitted.jobs
+    with jobs.submitting(to, token, (found["guest"], found["host"]), chosen.jobs_per_minute) as submitted:
+        facts["jobs"] = submitted
         yield
-        print("waiting for the jobs to end ...", flush=True)
 
 
 def _facts(
@@ -304,10 +316,11 @@ def _facts(
     serving = chosen.target == "serving"
     kind = "hold" if chosen.hold else "rates" if chosen.rate else "knee" if chosen.loop == "open" else "users"
     model = chosen.case if chosen.model is None else f"{chosen.case}.{chosen.model}"
+    named = [model, *([f"repeat-{chosen.repeat}"] if chosen.repeat else [])]
     where = urlsplit(target.url).netloc
     records = ["single" if chosen.rows == 1 else f"batch-{chosen.rows}", *(["raw"] if chosen.raw else [])]
     return {
-        "name": "-".join([chosen.target, *([model, *records] if serving else []), chosen.loop, kind, where]),
+        "name": "-".join([chosen.target, *([*named, *records] if serving else []), chosen.loop, kind, where]),
         "created": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "bench.load", *words]),
         "target": chosen.target,
@@ -315,6 +328,7 @@ def _facts(
         "loop": chosen.loop,
         "kind": kind,
         "model": model if serving else None,
+        "repeat": chosen.repeat,
         "arrivals": "poisson" if chosen.loop == "open" else None,
         "request": {
             "calls": list(dict.fromkeys(f"{asks.method} {asks.path}" for asks in requests)),

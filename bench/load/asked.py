@@ -119,9 +119,9 @@ def outcome(status: int, body: bytes) -> int:
         return -status
     try:
         answer = orjson.loads(body)
-        code = answer["retcode"] if "retcode" in answer else answer["code"]
-        if code == OK:
-            code = next((item["retcode"] for item in answer.get("batchDataList", ()) if item["retcode"] != OK), OK)
-        return int(code) or OK
+        codes = [answer["retcode"] if "retcode" in answer else answer["code"]]
+        codes += [item["retcode"] for item in answer.get("batchDataList") or ()]
+        code = next((code for code in map(int, codes) if code != OK), OK)
+        return code if code >= OK else UNREADABLE
     except (ValueError, LookupError, TypeError, AttributeError):
         return UNREADABLE

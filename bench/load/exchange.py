@@ -40,10 +40,11 @@ def address(url: str) -> Address:
     Raises ValueError where it is no http or https URL.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    plain = parts.scheme in ("http", "https") and parts.hostname and url.isascii() and " " not in url
+    if not plain or parts.port == 0 or parts.query or parts.fragment or parts.username:
         raise ValueError("it must look like http://HOST:PORT")
     secure = parts.scheme == "https"
-    return Address(parts.hostname, parts.port or (443 if secure else 80), secure, parts.path.rstrip("/"))
+    return Address(parts.hostname or "", parts.port or (443 if secure else 80), secure, parts.path.rstrip("/"))
 
 
 def as_sent(to: Address, method: str, path: str, body: bytes, token: str | None, headers: Sequence[str] = ()) -> bytes:
@@ -94,9 +95,9 @@ class Connection:
             raise
 
     def _once(self, request: bytes, end: float) -> tuple[int, bytes]:
+        self._body, self._done, self._keep, self._began = b"", False, False, False
         link = self._socket or self._open()
         link.sendall(request)
-        self._body, self._done, self._keep, self._began = b"", False, False, False
         while not self._done:
             left = end - time.monotonic()
             if left <= 0:  # a service that dribbles does not meet a time-out of the socket

@@ -40,8 +40,8 @@ class Submitted:
     submission it answered too late.
     """
 
-    def __init__(self, to: Address, parties: tuple[str, str]) -> None:
-        self._to, self._parties = to, parties
+    def __init__(self, to: Address, token: str | None, parties: tuple[str, str]) -> None:
+        self._to, self._token, self._parties = to, token, parties
         self._name = f"bench-load-{secrets.token_hex(8)}"
         self.jobs: list[dict[str, Any]] = []
 
@@ -82,23 +82,30 @@ class Submitted:
 
     def _look(self) -> None:
         """Ask what has become of the jobs."""
-        states: dict[str, set[str]] = {}
-        # On one machine each role of a job is a row of its own. There is no data where there are no jobs.
-        for row in self._ask("GET", "/v2/job/query").get("data") or ():
-            states.setdefault(str(row["job_id"]), set()).add(str(row["status"]))
         known = {job["job_id"]: job for job in self.jobs if "job_id" in job}
-        for job_id, found in states.items():
-            if job_id not in known:
-                job = next(job for job in self.jobs if "job_id" not in job)
-                known[job_id] = job
-                job["job_id"] = job_id
-            known[job_id]["status"] = next((state for state in found if state not in ENDED), " ".join(sorted(found)))
+        for job_id, job in known.items():
+            if job["status"] not in ENDED:
+                # On one machine each role of a job is a row of its own; of a job just submitted there may be none yet.
+                states = {str(row["status"]) for row in self._rows(f"?job_id={job_id}")}
+                running = sorted(states - ENDED)
+                job["status"] = " ".join(running[:1] or sorted(states)) or job["status"]
+        if len(known) < len(self.jobs):
+            found = {str(row["job_id"]) for row in self._rows("") if row["user_name"] == self._name}
+            unanswered = (job for job in self.jobs if "job_id" not in job)
+            for job_id, job in zip(sorted(found - known.keys()), unanswered, strict=False):
+                job.update(job_id=job_id, status="submitted")
+
+    def _rows(self, query: str) -> list[dict[str, Any]]:
+        """Return FATE Flow's rows on jobs; it has no data where there are none."""
+        return self._ask("GET", f"/v2/job/query{query}").get("data") or []
 
     def _ask(self, method: str, path: str, content: Any = None) -> dict[str, Any]:
         connection = Connection(self._to, ANSWER_SECONDS)
         try:
             body = b"" if content is None else json.dumps(content).encode()
-            status, text = connection.ask(as_sent(self._to, method, path, body, None, [f"User-Name: {self._name}"]))
+            status, text = connection.ask(
+                as_sent(self._to, method, path, body, self._token, [f"User-Name: {self._name}"])
+            )
         finally:
             connection.close()
         if status != http.client.OK:
@@ -110,12 +117,15 @@ class Submitted:
 
 
 @contextmanager
-def submitting(to: Address, parties: tuple[str, str], a_minute: float) -> Iterator[Submitted]:
-    """Submit jobs while the block runs, the first at once; afterwards wait for them, or stop them after an error.
+def submitting(
+    to: Address, token: str | None, parties: tuple[str, str], a_minute: float
+) -> Iterator[list[dict[str, Any]]]:
+    """Submit jobs while the block runs, the first at once; give them as they grow.
 
-    Raises UserError where jobs run still when all is tried; after an error that is said on stderr.
+    Afterwards they are waited for, or stopped after an error, also one that comes while they are waited for. Raises
+    UserError where jobs run still when all is tried; after an error that is said on stderr.
     """
-    submitted = Submitted(to, parties)
+    submitted = Submitted(to, token, parties)
     stop = threading.Event()
 
     def work() -> None:
@@ -124,22 +134,24 @@ def submitting(to: Address, parties: tuple[str, str], a_minute: float) -> Iterat
             if stop.wait(60 / a_minute):
                 return
 
-    thread = threading.Thread(target=work, daemon=True)
-    if a_minute > 0:
-        thread.start()
-    wait_seconds = 0.0
-    try:
-        yield submitted
-        wait_seconds = WAIT_SECONDS
-    finally:
+    def end(wait_seconds: float) -> str | None:
         stop.set()
-        if not wait_seconds and a_minute > 0:
-            print("stopping the jobs ...", file=sys.stderr, flush=True)
-        if a_minute > 0:
-            thread.join(ANSWER_SECONDS + 5)
+        thread.join(ANSWER_SECONDS + 5)
         left = submitted.end(wait_seconds)
-        said = f"jobs {', '.join(left)} of the load test run still; stop them: flow job stop -j <job id>"
-        if left and not wait_seconds:
+        return (
+            f"jobs {', '.join(left)} of the load test run still; stop them: flow job stop -j <job id>" if left else None
+        )
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield submitted.jobs
+        print("waiting for the jobs to end ...", flush=True)
+        left = end(WAIT_SECONDS)
+    except BaseException:
+        print("stopping the jobs ...", file=sys.stderr, flush=True)
+        if said := end(0.0):
             print(said, file=sys.stderr)
+        raise
     if left:
-        raise UserError(said)
+        raise UserError(left)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from itertools import cycle
@@ -34,9 +35,6 @@ from locust.exception import StopUser
 
 from bench.load import asked, exchange, record
 from bench.load.schedule import due_times
-
-# Seconds after the end in which requests that are due are still sent, where the service is behind.
-AFTER = 2.0
 
 
 @events.init_command_line_parser.add_listener
@@ -55,6 +53,14 @@ def _options(parser: LocustArgumentParser) -> None:
     add("--answer-within", type=float, default=10.0, help="seconds that an answer may take")
     add("--seed", type=int, default=1, help="of the times at which requests are due")
     add("--records", default="", help="a file that takes every request's times")
+    add("--parent", type=int, default=0, help="the process whose end ends this one, too")
+
+
+@events.init.add_listener
+def _follow_parent(environment: Environment, **_: Any) -> None:
+    options: Any = environment.parsed_options
+    if options.parent:
+        gevent.spawn(_end_with_parent, options.parent)
 
 
 class _Load:
@@ -86,8 +92,6 @@ class _Load:
     def begin(self) -> None:
         """Let the users send."""
         options = self.options
-        if self.records is not None:  # it is the kit's, and must not go on without it
-            gevent.spawn(_end_with_parent, os.getppid())
         self.start = time.monotonic() + 0.1
         length = options.seconds or float("inf")
         if options.rate > 0:
@@ -127,7 +131,11 @@ _LOADS: dict[Environment, _Load] = {}
 @events.test_start.add_listener
 def _begin(environment: Environment, **_: Any) -> None:
     """Read what is to be asked; a closed loop begins at once, and its ramp is that of the users."""
-    load = _LOADS[environment] = _Load(environment)
+    try:
+        load = _LOADS[environment] = _Load(environment)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        print(f"error: what is to be asked cannot be read: {error!r}", file=sys.stderr, flush=True)
+        os._exit(2)  # locust would go on without
     if load.options.rate <= 0:
         load.begin()
 
@@ -181,12 +189,13 @@ class Caller(User):
         """Take the next time at which a request is due and send it then, or now if that is past; False at the end."""
         offset = next(self.load.due, None)
         if offset is None:
+            gevent.sleep(max(0.0, self.load.end - time.monotonic()))
             return False
         free = time.monotonic()
         due = self.load.start + offset
         if due > free:
             gevent.sleep(due - free)
-        if free > self.load.end + AFTER:
+        if free > self.load.end + record.AFTER:
             return False
         self.send(due, free)
         return True

@@ -19,7 +19,7 @@ MOST_USERS = 2_000
 
 
 @dataclass
-class Test:
+class LoadTest:
     """A load test: where its results go, and what they are so far."""
 
     folder: Path
@@ -67,7 +67,7 @@ def in_words(made: Mapping[str, Any]) -> str:
     return "; ".join(parts).replace(figures.SPACE, " ")
 
 
-def find_knee(test: Test, target: Target, first: float, bound: float, times: Times, gone: Any) -> None:
+def find_knee(test: LoadTest, target: Target, first: float, bound: float, times: Times, gone: Any) -> None:
     """Search the knee, and keep each step. ``gone`` says whether the service has stopped to answer."""
     tries = Counter[float]()
 
@@ -86,17 +86,17 @@ def find_knee(test: Test, target: Target, first: float, bound: float, times: Tim
         test.facts["stopped"] = "the service stopped answering"
 
 
-def at_rates(test: Test, target: Target, rates: Sequence[float], bound: float, times: Times, gone: Any) -> None:
+def at_rates(test: LoadTest, target: Target, rates: Sequence[float], bound: float, times: Times, gone: Any) -> None:
     """Measure an open loop at each of some rates."""
     _until_gone(test, (step.open_loop(target, rate, bound, times) for rate in rates), gone)
 
 
-def with_users(test: Test, target: Target, numbers: Sequence[int], times: Times, gone: Any) -> None:
+def with_users(test: LoadTest, target: Target, numbers: Sequence[int], times: Times, gone: Any) -> None:
     """Measure a closed loop with each of some numbers of users."""
     _until_gone(test, (step.closed_loop(target, users, times) for users in numbers), gone)
 
 
-def _until_gone(test: Test, steps: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]], gone: Any) -> None:
+def _until_gone(test: LoadTest, steps: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]], gone: Any) -> None:
     """Keep one step after the other, and measure no more once the service does not answer."""
     for measured in steps:
         made = test.add(measured)
@@ -105,7 +105,7 @@ def _until_gone(test: Test, steps: Iterable[tuple[dict[str, Any], list[dict[str,
             return
 
 
-def fit_memory(test: Test) -> None:
+def fit_memory(test: LoadTest) -> None:
     """Fit the growth of the service's memory over the last step."""
     rows = [
         (float(row["second"]), row["server_rss_bytes"])

@@ -43,8 +43,8 @@ def check(to: Address, url: str, target: str, requests: list[Asked], token: str 
             f"{url}: no secure connection ({reason}); correct http or https, or let this machine trust the service's "
             "certificate (SSL_CERT_FILE)"
         ) from None
-    except OSError as error:
-        reason = error.strerror or str(error) or "it closes the connection"
+    except (OSError, UnicodeError) as error:  # the latter: a name that no host can have
+        reason = getattr(error, "strerror", None) or str(error) or "it closes the connection"
         raise UserError(f"{url}: nobody answers there ({reason}); start the service, or correct the address") from None
     except httptools.HttpParserError:
         raise UserError(f"{url}: what answers there is no HTTP service; correct the address") from None
@@ -94,7 +94,8 @@ def _is_version_1(to: Address) -> bool:
 def _message(body: bytes) -> str:
     """Return what the service says is wrong, in one line."""
     answer: Any = orjson.loads(body)
-    items = answer.get("batchDataList") or [{}]
-    said = answer.get("retmsg") or answer.get("message") or items[0].get("retmsg") or "without a message"
+    items = [item for item in answer.get("batchDataList") or () if isinstance(item, dict)]
+    messages = [answer.get("retmsg"), answer.get("message"), *(item.get("retmsg") for item in items)]
+    said = next(filter(None, messages), "without a message")
     text = " ".join(str(said).split())
     return text if len(text) <= 200 else f"{text[:200]}..."

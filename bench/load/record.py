@@ -1,4 +1,4 @@
-"""A request as the locust file writes it down and a step reads it: its layout, once for both."""
+"""What the locust file writes down and a step reads: said once for both."""
 
 from __future__ import annotations
 
@@ -8,3 +8,5 @@ import struct
 # sent and answered; its code; the place of its name. Letters of the module struct, which NumPy shares.
 FIELDS = {"due": "d", "free": "d", "sent": "d", "done": "d", "code": "i", "name": "i"}
 LAYOUT = struct.Struct("<" + "".join(FIELDS.values()))
+# Seconds after the end in which requests that are due are still sent, where the service is behind.
+AFTER = 2.0

@@ -26,7 +26,7 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = np.dtype([(name, f"<{letter}") for name, letter in record.FIELDS.items()])
 
-FEWEST_USERS, MOST_USERS = 16, 1000
+FEWEST_CONNECTIONS, MOST_CONNECTIONS = 16, 1000
 SPAWN_RATE = 1000  # users a second; they are there before an open loop begins
 # What is held against a step in an open loop.
 SHORTFALL = 0.05  # share of the requests due that may be unanswered when the time is over ...
@@ -69,20 +69,19 @@ def open_loop(
 
     Raises UserError where locust does not run.
     """
-    users = min(MOST_USERS, max(FEWEST_USERS, math.ceil(2 * rate * bound)))
+    users = min(MOST_CONNECTIONS, max(FEWEST_CONNECTIONS, math.ceil(2 * rate * bound)))
     seed = round(rate * 1000) + 1_000_003 * attempt
     options = ["--rate", repr(rate), "--ramp", repr(times.ramp), "--seed", str(seed)]
     records, about, seen = _run(target, users, SPAWN_RATE, options, times)
-    step, seconds = _summary(records, about, seen, times)
-    due = np.fromiter(due_times(rate, times.ramp, times.steady, seed), float)
+    due = about["start"] + np.fromiter(due_times(rate, times.ramp, times.steady, seed), float)
+    step, seconds = _summary(records, due, about, seen, times)
     steady = _steady(records, about)
-    step["unsent"] = len(due) - len(records)  # the last ones: times are taken in their order
-    step["requests"] = step.pop("recorded") + step["unsent"]
-    # Requests that were never sent would have waited at least until the end.
-    cut = max(float(records["done"].max(initial=about["end"])), about["end"])
-    unsent = cut - about["start"] - due[len(records) :]
-    waited = np.concatenate([steady["done"] - steady["due"], unsent])
+    unsent = due[len(records) :]  # times are taken in their order
+    unsent = unsent[unsent >= about["steady"]]
+    # What was never sent would have waited at least until no more was sent.
+    waited = np.concatenate([steady["done"] - steady["due"], about["end"] + record.AFTER - unsent])
     step = {"loop": "open", "rate": rate, "users": users, **step, "from_due": percentiles(waited)}
+    step["unsent"], step["requests"] = len(unsent), len(waited)
     step["rate_offered"] = step["requests"] / times.steady
     step["late"] = percentiles(steady["sent"] - np.maximum(steady["due"], steady["free"]))
     step["failed"] = why_failed(step, bound, times.steady)
@@ -98,30 +97,29 @@ def closed_loop(target: Target, users: int, times: Times) -> tuple[dict[str, Any
     records, about, seen = _run(
         target, users, users / times.ramp if times.ramp else SPAWN_RATE, ["--ramp", repr(times.ramp)], times
     )
-    step, seconds = _summary(records, about, seen, times)
+    step, seconds = _summary(records, records["due"], about, seen, times)
     steady = _steady(records, about)
-    sent = {"requests": step.pop("recorded"), "unsent": 0}
-    step = {"loop": "closed", "rate": None, "users": users, **step, **sent, "rate_offered": None, "late": None}
+    step = {"loop": "closed", "rate": None, "users": users, **step, "rate_offered": None, "late": None}
     step["from_due"] = percentiles(steady["done"] - steady["due"])
-    step["failed"] = _errors_said(step)
+    step["unsent"], step["requests"] = 0, len(steady)
+    step["failed"] = _no_answers(step)
     step["generator_limited"] = (_cpu_of_generator(step) or 0.0) >= FULL_CORE
     return step, seconds
 
 
 def why_failed(step: Mapping[str, Any], bound: float, seconds: float) -> str | None:
     """Say why a step of an open loop does not hold its rate; None where it does."""
-    if said := _errors_said(step):
+    if said := _no_answers(step):
         return said
-    if not step["requests"]:
-        return "no request was due"
     if step["from_due"]["p99"] > bound:
         return "p99 above bound"
     short = step["requests"] - step["rate_achieved"] * seconds
     return "too few answers" if short > max(SHORTFALL * step["requests"], FEW) else None
 
 
-def _errors_said(step: Mapping[str, Any]) -> str | None:
-    return "errors" if step["errors"] else None
+def _no_answers(step: Mapping[str, Any]) -> str | None:
+    """Say why a step of either loop is none to tell latencies of."""
+    return "errors" if step["errors"] else None if step["requests"] else "no requests"
 
 
 def generator_limited(step: Mapping[str, Any], bound: float) -> bool:
@@ -130,7 +128,7 @@ def generator_limited(step: Mapping[str, Any], bound: float) -> bool:
     That is a core, its own delays, or its connections: where all there may be wait for answers that come in time.
     """
     late, due, sent = ((step[since] or {"p99": 0.0})["p99"] for since in ("late", "from_due", "from_sent"))
-    used_up = step["users"] == MOST_USERS and sent <= bound < due
+    used_up = step["users"] == MOST_CONNECTIONS and sent <= bound < due
     return (_cpu_of_generator(step) or 0.0) >= FULL_CORE or late > LATE_SHARE * bound or used_up
 
 
@@ -157,6 +155,7 @@ def _run(
         argv = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
         argv += ["--host", target.url, "--users", str(users), "--spawn-rate", repr(float(spawn_rate))]
         argv += ["--exit-code-on-error", "0", "--loglevel", "ERROR", "--records", str(folder / "records")]
+        argv += ["--parent", str(os.getpid()), *_token(target, folder)]
         argv += ["--seconds", repr(times.steady), "--answer-within", repr(times.answer), *target.options, *options]
         process = subprocess.Popen(
             argv,
@@ -172,7 +171,8 @@ def _run(
                 process.wait(times.ramp + times.steady + times.answer + END_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise UserError(
-                f"{target.url}: locust did not end within {error.timeout:.0f} s; try a lower rate"
+                f"{target.url}: locust did not end within {error.timeout:.0f} s ({_last_words(folder)}); "
+                "try a lower rate"
             ) from None
         finally:
             with suppress(OSError):
@@ -182,9 +182,24 @@ def _run(
             about = json.loads((folder / "records.json").read_text(encoding="utf-8"))
             records = np.fromfile(folder / "records", RECORD)
         except (OSError, ValueError) as error:
-            said = (folder / "out").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise UserError(f"locust did not run: {said[-1]}; try: {sys.executable} -m locust --version") from error
+            raise UserError(
+                f"locust did not run: {_last_words(folder)}; try: {sys.executable} -m locust --version"
+            ) from error
         return records, about, seen
+
+
+def _last_words(folder: Path) -> str:
+    """Return the last line that locust wrote."""
+    return ((folder / "out").read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+
+
+def _token(target: Target, folder: Path) -> list[str]:
+    """Write the token for locust, since the file that it came from may be readable once only; return the option."""
+    if target.token is None:
+        return []
+    path = folder / "token"
+    path.write_text(target.token, encoding="ascii")  # the folder is this user's alone
+    return ["--token-file", str(path)]
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -201,16 +216,20 @@ def _steady(records: NDArray[Any], about: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def _summary(
-    records: NDArray[Any], about: Mapping[str, Any], seen: Watched, times: Times
+    records: NDArray[Any], due: Numbers, about: Mapping[str, Any], seen: Watched, times: Times
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return what both loops have in common, and the step second by second."""
+    """Return what both loops have in common, and the step second by second; ``due`` is when requests were.
+
+    Errors are counted of all requests that ended after the ramp: where a service hangs, none of those that were due
+    after it may have been sent.
+    """
     steady = _steady(records, about)
+    ended = records["code"][records["done"] >= about["steady"]]
     in_time = (records["done"] >= about["steady"]) & (records["done"] < about["end"])
-    codes, counts = np.unique(steady["code"][steady["code"] != asked.OK], return_counts=True)
+    codes, counts = np.unique(ended[ended != asked.OK], return_counts=True)
     step = {
         "ramp_seconds": times.ramp,
         "steady_seconds": times.steady,
-        "recorded": len(steady),
         "rate_achieved": int(np.count_nonzero(in_time & (records["code"] == asked.OK))) / times.steady,
         "errors": {asked.error_name(int(code)): int(n) for code, n in zip(codes, counts, strict=True)},
         "from_sent": percentiles(steady["done"] - steady["sent"]),
@@ -223,7 +242,7 @@ def _summary(
         "generator": _used(seen, GENERATOR, about),
         "machine_cpu_percent": (_used(seen, "", about) or {}).get("cpu_percent"),
     }
-    return step, _by_second(records, about, seen, times)
+    return step, _by_second(records, due, about, seen, times)
 
 
 def _used(seen: Watched, who: str, about: Mapping[str, Any]) -> dict[str, float | None] | None:
@@ -237,32 +256,35 @@ def _used(seen: Watched, who: str, about: Mapping[str, Any]) -> dict[str, float 
     return {"cpu_percent": float(np.mean(cpus)) if cpus else None, "rss_bytes": max(memory) if memory else None}
 
 
-def _by_second(records: NDArray[Any], about: Mapping[str, Any], seen: Watched, times: Times) -> list[dict[str, Any]]:
-    """Return a row a second: requests by when they were due, answers by when they came.
+def _by_second(
+    records: NDArray[Any], due: Numbers, about: Mapping[str, Any], seen: Watched, times: Times
+) -> list[dict[str, Any]]:
+    """Return a row a second: requests by when they were due, answers and errors by when they came.
 
     Seconds count from the end of the ramp, and are negative in it; the first of a ramp may be cut.
     """
     rows = []
-    due, done = records["due"] - about["steady"], records["done"] - about["steady"]
-    answered = np.sort(done[records["code"] == asked.OK])
-    order = np.argsort(due)
-    due, sorted_records = due[order], records[order]
+    bounds = range(-math.ceil(times.ramp), times.steady)
+    edges = about["steady"] + np.array([*bounds, times.steady])
+    fell_due = np.histogram(due, edges)[0]
+    good = records["code"] == asked.OK
+    answered, errors = (np.histogram(records["done"][which], edges)[0] for which in (good, ~good))
+    records = records[np.argsort(records["due"])]
+    places = np.searchsorted(records["due"], edges)
     samples: dict[tuple[str, int], list[tuple[float | None, float | None]]] = {}
     for t, name, cpu, rss in seen.samples:
         samples.setdefault((name, math.floor(t - about["steady"])), []).append((cpu, rss))
-    for second in range(-math.ceil(times.ramp), times.steady):
-        low, high = np.searchsorted(due, (second, second + 1))
-        mine = sorted_records[low:high]
-        waits = percentiles(mine["done"] - mine["due"]) or {}
-        sent = percentiles(mine["done"] - mine["sent"]) or {}
+    for place, second in enumerate(bounds):
+        mine = records[places[place] : places[place + 1]]
+        waits, sent = (percentiles(mine["done"] - mine[since]) or {} for since in ("due", "sent"))
         at = {who: samples.get((who, second), []) for who in (SERVER, GENERATOR)}
         rows.append(
             {
                 "second": second,
                 "phase": "ramp" if second < 0 else "steady",
-                "due": int(high - low),
-                "answered": int(np.diff(np.searchsorted(answered, (second, second + 1)))[0]),
-                "errors": int(np.count_nonzero(mine["code"] != asked.OK)),
+                "due": int(fell_due[place]),
+                "answered": int(answered[place]),
+                "errors": int(errors[place]),
                 "p50_due": waits.get("p50"),
                 "p99_due": waits.get("p99"),
                 "p99_sent": sent.get("p99"),

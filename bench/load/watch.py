@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import socket
 import threading
@@ -57,7 +58,7 @@ def source(to: Address, url: str, token: str | None) -> Source | None:
 
 def is_here(host: str) -> bool:
     """Say whether an address is one of this machine's."""
-    with suppress(OSError):
+    with suppress(OSError, UnicodeError):
         ours = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
         return all(ipaddress.ip_address(each).is_loopback or each in ours for each in _addresses(host))
     return False
@@ -95,7 +96,7 @@ def _scraped(page: str, token: str | None) -> tuple[float, float] | None:
             text = answer.read(1 << 22).decode()
         for family in text_string_to_metric_families(text):
             found.update({sample.name: sample.value for sample in family.samples if sample.name in (_CPU, _RSS)})
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
     return (found[_CPU], found[_RSS]) if {_CPU, _RSS} <= found.keys() else None
 
