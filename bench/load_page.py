@@ -59,8 +59,8 @@ def _label(measurement: Measurement) -> str:
     else:
         rows = request.get("rows") or 1
         parts.append(gettext("Model {model}", model=measurement.get("model")))
+        parts += [gettext("repeat {n}", n=measurement["repeat"])] if measurement.get("repeat") else []
         parts.append(gettext("one record a request") if rows == 1 else gettext("{n} records a request", n=rows))
-    parts += [gettext("repeat {n}", n=measurement["repeat"])] if measurement.get("repeat") else []
     parts += [gettext("raw columns")] if request.get("raw") else []
     parts.append(gettext("open loop") if _is_open(measurement) else gettext("closed loop"))
     if measurement["kind"] == "hold":
