@@ -34,7 +34,6 @@ from bench import figures
 from bench.data import synthetic
 from bench.data.record import reader
 from bench.engines import fate
-from bench.engines.fate import order
 from bench.load import asked, exchange, jobs, knee, store, watch
 from bench.load.__main__ import main
 from bench.load.growth import growth
@@ -767,11 +766,30 @@ def test_a_damaged_load_json_is_one_line(
 # --- FATE Flow -------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def flow(folder: Path) -> Iterator[str]:
+    """A FATE Flow that ends, with all that it started and laid down, when the block does."""
+    words = [sys.executable, "-m", "bench.engines.fate"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            said = "".join(process.stdout.readline() for _ in range(2))
+            found = re.search(r"http://127.0.0.1:\d+", said)
+            assert found, said
+            yield found[0]
+            below = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            assert process.wait(60) == 0
+            assert psutil.wait_procs(below, timeout=30)[1] == []
+            assert not list(folder.glob("bench-fate-*"))
+        finally:
+            process.kill()
+
+
 @needs_fate
 def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order.scripts(tmp_path / "flow", probe=False)
-    with fate._flow(tmp_path / "flow") as address:
-        url = f"http://{address}"
+    with flow(tmp_path) as url:
         done = load("--target", "flow", url, "--run", run, "--rate", 10, *QUICK)
         assert done.returncode == 0, done.stderr
         (found,) = measured(run)

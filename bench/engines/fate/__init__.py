@@ -49,7 +49,7 @@ def train(job: Job) -> Outcome:
     scale = order.scaling(job.prepared.shards)
     try:
         began = perf_counter()
-        with _flow(folder) as address:
+        with flow(folder) as address:
             started = perf_counter() - began
             order.write(job, "rows", parties, folder, scale, address)
             job.say("uploading the parties' rows to FATE ...")
@@ -64,7 +64,7 @@ def train(job: Job) -> Outcome:
 
 
 @contextmanager
-def _flow(folder: Path) -> Iterator[str]:
+def flow(folder: Path) -> Iterator[str]:
     """Give the address of a FATE Flow that ends, with all that it started, when the block does or this program dies."""
     process = subprocess.Popen(
         [str(PYTHON), str(folder / "flow.py"), str(folder)],
