@@ -300,7 +300,13 @@ def _latencies(measurement: Measurement) -> Plot | None:
         caption.append(gettext("of a rate that was measured twice, the better step"))
     if left_out:
         caption.append(
-            gettext("{n} further up, above {times} times the bound, are in the table only", n=left_out, times=DRAWN_TO)
+            ngettext(
+                "{n} step further up, above {times} times the bound, is in the table only",
+                "{n} steps further up, above {times} times the bound, are in the table only",
+                left_out,
+                n=left_out,
+                times=DRAWN_TO,
+            )
         )
     y_label = gettext("Latency ({unit})", unit="ms")
     return Plot(
