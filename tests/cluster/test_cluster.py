@@ -434,6 +434,7 @@ def test_a_fault_in_mid_job_stops_the_job_everywhere_within_a_minute(long_job: d
         wait_until(lambda party=party: jobs.all_is_free(party), 60, f"party {party} is free")
 
 
+@pytest.mark.long
 def test_a_job_that_gets_no_cores_is_stopped(long_job: dict[str, Path]) -> None:
     whole, _ = run_python("9998", jobs.CORES).split()
     run_python("9998", jobs.CORES, "0")
