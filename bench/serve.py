@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -199,13 +199,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(app: ASGIApp, listener: socket.socket) -> None:
     """Serve on a socket until SIGTERM or Ctrl-C; requests that are being answered get some seconds to end."""
-
-    def end(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
     # uvicorn takes these signals while it serves and sends them to itself again at its end.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, signal.default_int_handler)
     config = uvicorn.Config(
         app,
         loop="asyncio",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from bench import command, figures, results
@@ -27,16 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     chosen = options.read(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: its terminal was closed
-        signal.signal(number, _interrupt)
+        signal.signal(number, signal.default_int_handler)
     try:
         return command.exit_status(lambda: _load(chosen, list(sys.argv[1:] if arguments is None else arguments)))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _load(chosen: argparse.Namespace, words: list[str]) -> int:

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 from bench import command
 from bench.engines import fate
@@ -45,7 +44,7 @@ def _stay() -> None:
     if lack := fate.missing():
         raise UserError(lack)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        signal.signal(number, signal.default_int_handler)
     print("FATE Flow starts ...", flush=True)
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="bench-fate-") as name:
         folder = Path(name) / "party"
@@ -57,10 +56,6 @@ def _stay() -> None:
                     signal.pause()
         except CaseError as error:
             raise UserError(str(error)) from error
-
-
-def _end(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
