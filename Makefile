@@ -54,13 +54,13 @@ bench: setup ## compare federated with centralised and write a report (DATA=file
 report: setup ## write a run's report again (RUN=folder)
 	@$(BIN)/python -m bench.report $(RUN) $(ARGS)
 
-messages: $(VENV)/.dev ## bring the catalogues of the report's messages up to date (bench/locale; then translate and repeat)
-	@$(BIN)/pybabel --quiet extract --mapping-file bench/locale/babel.cfg --keywords gettext_noop --add-location file \
-	  --omit-header --no-wrap --output-file bench/locale/report.pot .
-	@$(BIN)/pybabel --quiet update --domain report --input-file bench/locale/report.pot --output-dir bench/locale \
+messages: $(VENV)/.dev ## bring the catalogues of the report's messages up to date (bench/i18n/locale; then translate and repeat)
+	@$(BIN)/pybabel --quiet extract --mapping-file bench/i18n/locale/babel.cfg --keywords gettext_noop --add-location file \
+	  --omit-header --no-wrap --output-file bench/i18n/locale/report.pot .
+	@$(BIN)/pybabel --quiet update --domain report --input-file bench/i18n/locale/report.pot --output-dir bench/i18n/locale \
 	  --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
-	@rm bench/locale/report.pot
-	@$(BIN)/pybabel --quiet compile --domain report --directory bench/locale
+	@rm bench/i18n/locale/report.pot
+	@$(BIN)/pybabel --quiet compile --domain report --directory bench/i18n/locale
 
 test: $(VENV)/.dev ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)

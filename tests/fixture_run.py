@@ -9,7 +9,8 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from bench.engines.federated.privacy import MODES, Shape
+from bench.engines.federated.privacy.contract import Shape
+from bench.engines.federated.privacy.registry import MODES
 
 METRICS = (
     "accuracy precision_0 recall_0 f1_0 precision_1 recall_1 f1_1 specificity auc ks average_precision log_loss"

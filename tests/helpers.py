@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 
 from bench.data.table import Dataset
 
+ROOT = Path(__file__).resolve().parents[1]
+REAL_LOANS = ROOT.parent / "shared" / "data" / "loan.csv.gz"
+"""Real loans, where the machine has them."""
+
 FEATURES = ["age", "weight", "dose", "pulse", "score"]
 TRUE_WEIGHTS = np.array([1.2, -0.8, 0.5, 0.0, 0.3])
 Array = NDArray[np.float64]

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any, TypeVar
 
-from bench.engines.federated.privacy import Setup
+from bench.engines.federated.privacy.contract import Setup
 from bench.engines.training import Exchange
-from bench.measure.trace import Recorder
+from bench.measure.spans import Recorder
 
 ROLES = {"9999": "guest", "9998": "host", "10000": "host"}
 Result = TypeVar("Result")

@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from bench.errors import CaseError
-from bench.measure.trace import Epoch, Recorder, Span
+from bench.measure.spans import Epoch, Recorder, Span
 
 JOINED = "joined.json"
 # After the first process has failed the others get this long to say whom they blame.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import CaseError
-from bench.measure.trace import Recorder
+from bench.measure.spans import Recorder
 from bench.model import logistic
 from bench.model.logistic import Array, State, Training
 

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench import command, figures, results
+from bench import cli
 from bench.errors import UserError
-from bench.load import asked, exchange, jobs, measurement, options, preflight, step, store, watch
+from bench.load import exchange, jobs, measurement, options, preflight, requests, step, watch
 from bench.load.measurement import LoadTest
 from bench.load.step import Target, Times
 from bench.measure import environment
-from bench.serve import model_file, read_token
+from bench.results import load_tests, store
+from bench.serve.service import model_file, read_token
+from bench.stats import formatting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: its terminal was closed
         signal.signal(number, signal.default_int_handler)
     try:
-        return command.exit_status(lambda: _load(chosen, list(sys.argv[1:] if arguments is None else arguments)))
+        return cli.exit_status(lambda: _load(chosen, list(sys.argv[1:] if arguments is None else arguments)))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -40,8 +42,8 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
 
     Raises UserError where it cannot be done.
     """
-    run = results.load(chosen.run)
-    store.load(chosen.run)  # one that is damaged is told now, not after the first step
+    run = store.load(chosen.run)
+    load_tests.load(chosen.run)  # one that is damaged is told now, not after the first step
     options.check(chosen)
     load_before = environment.load_average()
     try:
@@ -49,20 +51,20 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
     except ValueError as error:
         raise UserError(f"{chosen.url}: is no address of a service; {error}") from None
     token = None if chosen.token_file is None else read_token(chosen.token_file)
-    requests, of_locust = _asked(chosen, run)
+    calls, of_locust = _asked(chosen, run)
     bound = (chosen.p99 or options.BOUND_MS[chosen.target]) / 1e3
     times = Times(chosen.ramp, chosen.hold or chosen.seconds or options.SECONDS, max(options.ANSWER_SECONDS, 2 * bound))
-    alone = preflight.check(to, chosen.url, chosen.target, requests, token, times.answer)
+    alone = preflight.check(to, chosen.url, chosen.target, calls, token, times.answer)
     options.check_size(chosen, alone, times)
     searched = chosen.loop == "open" and not chosen.rate
     first = options.first_rate(alone, bound, times) if searched else None
     target = Target(chosen.url, of_locust, watch.source(to, chosen.url, token), token)
-    facts = _facts(chosen, words, requests, target, bound, times, alone, load_before)
+    facts = _facts(chosen, words, calls, target, bound, times, alone, load_before)
     test = LoadTest(chosen.run, facts)
     print(f"{facts['name']}: {chosen.loop} loop; a request takes {alone * 1e3:.3g} ms by itself", flush=True)
 
     def gone() -> bool:
-        return not preflight.answers(to, requests[0], token, times.answer)
+        return not preflight.answers(to, calls[0], token, times.answer)
 
     status, failure = 0, None
     try:
@@ -98,11 +100,11 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
     if not facts["steps"]:
         return status
     # Late, since it brings what draws the report along.
-    from bench import load_page
-    from bench.report import render_all
+    from bench.report.sections import load
+    from bench.report.writer import render_all
 
     if facts["knee"]:
-        print(f"knee: {load_page.knee(facts)}".replace(figures.SPACE, " "))
+        print(f"knee: {load.knee(facts)}".replace(formatting.SPACE, " "))
     if facts["memory"]:
         memory = facts["memory"]
         print(
@@ -115,10 +117,10 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
     return status
 
 
-def _asked(chosen: argparse.Namespace, run: dict[str, Any]) -> tuple[list[asked.Asked], tuple[str, ...]]:
+def _asked(chosen: argparse.Namespace, run: dict[str, Any]) -> tuple[list[requests.Asked], tuple[str, ...]]:
     """Return the requests, and the options with which the locust file makes the same."""
     if chosen.target == "flow":
-        return asked.flow(), ("--target", "flow")
+        return requests.flow(), ("--target", "flow")
     path = model_file(chosen.run, run, chosen.case, chosen.repeat, chosen.model)
     service = chosen.service_id or chosen.case
     try:
@@ -127,11 +129,11 @@ def _asked(chosen: argparse.Namespace, run: dict[str, Any]) -> tuple[list[asked.
             raise UserError(
                 f"--raw: the columns of the file that {chosen.case!r} was trained on are its features; leave it out"
             )
-        requests = asked.serving(model, service, chosen.rows, chosen.raw)
+        calls = requests.serving(model, service, chosen.rows, chosen.raw)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is no model of this kit ({error!r}); the run must be repeated") from error
     of_locust = ["--target", "serving", "--model-file", str(path.resolve()), "--case", service]
-    return requests, (*of_locust, "--rows", str(chosen.rows), *(["--raw"] if chosen.raw else []))
+    return calls, (*of_locust, "--rows", str(chosen.rows), *(["--raw"] if chosen.raw else []))
 
 
 @contextmanager
@@ -153,7 +155,7 @@ def _jobs(
 def _facts(
     chosen: argparse.Namespace,
     words: list[str],
-    requests: list[asked.Asked],
+    calls: list[requests.Asked],
     target: Target,
     bound: float,
     times: Times,
@@ -180,10 +182,10 @@ def _facts(
         "repeat": chosen.repeat,
         "arrivals": "poisson" if chosen.loop == "open" else None,
         "request": {
-            "calls": list(dict.fromkeys(f"{asks.method} {asks.path}" for asks in requests)),
+            "calls": list(dict.fromkeys(f"{asks.method} {asks.path}" for asks in calls)),
             "rows": chosen.rows if serving else None,
             "raw": chosen.raw if serving else None,
-            "bytes": round(sum(len(asks.body) for asks in requests) / len(requests)),
+            "bytes": round(sum(len(asks.body) for asks in calls) / len(calls)),
         },
         "bound_seconds": bound if chosen.loop == "open" else None,
         "tolerance": step.SHORTFALL if chosen.loop == "open" else None,

@@ -33,7 +33,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import StopUser
 
-from bench.load import asked, exchange, record
+from bench.load import exchange, record, requests
 from bench.load.schedule import due_times
 
 
@@ -71,15 +71,15 @@ class _Load:
         to = exchange.address(environment.host or "")
         token = Path(options.token_file).read_text(encoding="ascii").strip() if options.token_file else None
         if options.target == "flow":
-            requests = asked.flow()
+            calls = requests.flow()
         else:
             model = json.loads(Path(options.model_file).read_text(encoding="utf-8"))
-            requests = asked.serving(model, options.case, options.rows, options.raw)
-        self.names = list(dict.fromkeys(request.name for request in requests))
+            calls = requests.serving(model, options.case, options.rows, options.raw)
+        self.names = list(dict.fromkeys(request.name for request in calls))
         self.turn = cycle(
             [
                 (self.names.index(asks.name), asks, exchange.as_sent(to, asks.method, asks.path, asks.body, token))
-                for asks in requests
+                for asks in calls
             ]
         )
         self.to, self.options, self.environment = to, options, environment
@@ -103,7 +103,7 @@ class _Load:
         self.ready.set()
 
     def note(
-        self, place: int, asks: asked.Asked, times: tuple[float, float, float, float], code: int, size: int
+        self, place: int, asks: requests.Asked, times: tuple[float, float, float, float], code: int, size: int
     ) -> None:
         """Keep a request's times, and tell locust."""
         if self.records is not None:
@@ -113,7 +113,7 @@ class _Load:
             name=asks.name,
             response_time=(times[3] - times[0]) * 1e3,
             response_length=size,
-            exception=None if code == asked.OK else RuntimeError(asked.error_name(code)),
+            exception=None if code == requests.OK else RuntimeError(requests.error_name(code)),
             context={},
         )
 
@@ -205,7 +205,7 @@ class Caller(User):
         now = time.monotonic()
         if now >= self.load.end:
             return False
-        if self.send(now, now) == asked.NO_CONNECTION:
+        if self.send(now, now) == requests.NO_CONNECTION:
             gevent.sleep(0.01)  # it would spin otherwise
         return True
 
@@ -216,12 +216,12 @@ class Caller(User):
         sent = time.monotonic()
         try:
             status, body = self.connection.ask(request)
-            code = asked.outcome(status, body)
+            code = requests.outcome(status, body)
         except exchange.TooLateError:
-            code = asked.TOO_LATE
+            code = requests.TOO_LATE
         except OSError:
-            code = asked.NO_CONNECTION
+            code = requests.NO_CONNECTION
         except httptools.HttpParserError:
-            code = asked.UNREADABLE
+            code = requests.UNREADABLE
         self.load.note(place, asks, (due, free, sent, time.monotonic()), code, len(body))
         return code

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import figures
-from bench.load import knee, step, store
-from bench.load.growth import growth
+from bench.load import knee, step
 from bench.load.knee import Outcome, search
+from bench.load.memory_trend import growth
 from bench.load.step import Target, Times
+from bench.results import load_tests
+from bench.stats import formatting
 
 MOST_RATE = 100_000.0
 MOST_USERS = 2_000
@@ -44,17 +45,19 @@ class LoadTest:
 
     def save(self) -> None:
         """Write what there is."""
-        store.save(self.folder, self.facts, self.seconds)
+        load_tests.save(self.folder, self.facts, self.seconds)
 
 
 def in_words(made: Mapping[str, Any]) -> str:
     """Write a step in a line."""
-    what = f"{figures.number(made['rate'])}/s" if made["loop"] == "open" else f"{made['users']} users"
+    what = f"{formatting.number(made['rate'])}/s" if made["loop"] == "open" else f"{made['users']} users"
     waits = made["from_due"]
     times = (
-        "no answers" if waits is None else ", ".join(f"{key} {figures.seconds(waits[key])}" for key in ("p50", "p99"))
+        "no answers"
+        if waits is None
+        else ", ".join(f"{key} {formatting.seconds(waits[key])}" for key in ("p50", "p99"))
     )
-    parts = [f"step {made['number']}: {what}: {figures.number(made['rate_achieved'])} answers/s", times]
+    parts = [f"step {made['number']}: {what}: {formatting.number(made['rate_achieved'])} answers/s", times]
     for who in ("server", "generator"):
         cpu = (made[who] or {}).get("cpu_percent")
         parts.append(f"{who} {'not measured' if cpu is None else f'{cpu:.0f} % CPU'}")
@@ -64,7 +67,7 @@ def in_words(made: Mapping[str, Any]) -> str:
         parts.append(
             f"failed: {made['failed']}{' (the generator was at its limit)' if made['generator_limited'] else ''}"
         )
-    return "; ".join(parts).replace(figures.SPACE, " ")
+    return "; ".join(parts).replace(formatting.SPACE, " ")
 
 
 def find_knee(test: LoadTest, target: Target, first: float, bound: float, times: Times, gone: Any) -> None:

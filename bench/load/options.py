@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.load import jobs, measurement
 from bench.load.step import Times
-from bench.serve_app import MOST_ROWS
+from bench.serve.app import MOST_ROWS
 
 BOUND_MS = {"serving": 50.0, "flow": 1000.0}
 USERS = (1, 2, 4, 8, 16)

@@ -12,15 +12,15 @@ import httptools
 import orjson
 
 from bench.errors import UserError
-from bench.load import asked
-from bench.load.asked import Asked
+from bench.load import requests
 from bench.load.exchange import Address, Connection, TooLateError, as_sent
+from bench.load.requests import Asked
 
 TRIES = 10  # requests one after the other, to know how long one takes
 VERSION_1 = "/v1/version/get"
 
 
-def check(to: Address, url: str, target: str, requests: list[Asked], token: str | None, seconds: float) -> float:
+def check(to: Address, url: str, target: str, calls: list[Asked], token: str | None, seconds: float) -> float:
     """Ask a few times, one after the other; return the median seconds until the answer.
 
     Raises UserError where nobody answers within ``seconds``, or not as a service of this kind does.
@@ -29,11 +29,11 @@ def check(to: Address, url: str, target: str, requests: list[Asked], token: str 
     taken = []
     try:
         for number in range(TRIES):
-            asks = requests[number % len(requests)]
+            asks = calls[number % len(calls)]
             began = time.monotonic()
             status, body = connection.ask(as_sent(to, asks.method, asks.path, asks.body, token))
             taken.append(time.monotonic() - began)
-            if (code := asked.outcome(status, body)) != asked.OK:
+            if (code := requests.outcome(status, body)) != requests.OK:
                 raise UserError(f"{url}: {_refused(to, target, asks, code, body)}")
     except TooLateError:
         raise UserError(f"{url}: no answer within {seconds:g} s; is it the right address?") from None
@@ -75,9 +75,9 @@ def _refused(to: Address, target: str, asks: Asked, code: int, body: bytes) -> s
     if code == -404 and target == "flow" and _is_version_1(to):
         return "this is FATE Flow 1.x, whose calls are others; only 2.x can be loaded"
     if code < 0:
-        said = f"{asked.error_name(code)} from {asks.path}"
+        said = f"{requests.error_name(code)} from {asks.path}"
         return f"does not answer as {kind} does ({said}); is it the right address and --target?"
-    return f"{asked.error_name(code)} from {asks.path}: {_message(body)}; is it the service of --run and --case?"
+    return f"{requests.error_name(code)} from {asks.path}: {_message(body)}; is it the service of --run and --case?"
 
 
 def _is_version_1(to: Address) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.load import asked, record
+from bench.load import record, requests
 from bench.load.schedule import due_times
 from bench.load.watch import GENERATOR, SERVER, Source, Watched, watched
 
@@ -226,12 +226,12 @@ def _summary(
     steady = _steady(records, about)
     ended = records["code"][records["done"] >= about["steady"]]
     in_time = (records["done"] >= about["steady"]) & (records["done"] < about["end"])
-    codes, counts = np.unique(ended[ended != asked.OK], return_counts=True)
+    codes, counts = np.unique(ended[ended != requests.OK], return_counts=True)
     step = {
         "ramp_seconds": times.ramp,
         "steady_seconds": times.steady,
-        "rate_achieved": int(np.count_nonzero(in_time & (records["code"] == asked.OK))) / times.steady,
-        "errors": {asked.error_name(int(code)): int(n) for code, n in zip(codes, counts, strict=True)},
+        "rate_achieved": int(np.count_nonzero(in_time & (records["code"] == requests.OK))) / times.steady,
+        "errors": {requests.error_name(int(code)): int(n) for code, n in zip(codes, counts, strict=True)},
         "from_sent": percentiles(steady["done"] - steady["sent"]),
         "by_request": {
             name: {"requests": len(mine), "from_due": percentiles(mine["done"] - mine["due"])}
@@ -267,7 +267,7 @@ def _by_second(
     bounds = range(-math.ceil(times.ramp), times.steady)
     edges = about["steady"] + np.array([*bounds, times.steady])
     fell_due = np.histogram(due, edges)[0]
-    good = records["code"] == asked.OK
+    good = records["code"] == requests.OK
     answered, errors = (np.histogram(records["done"][which], edges)[0] for which in (good, ~good))
     records = records[np.argsort(records["due"])]
     places = np.searchsorted(records["due"], edges)

@@ -18,7 +18,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.load.exchange import Address
-from bench.measure.resources import Sampler
+from bench.measure.sampler import Sampler
 
 GENERATOR, SERVER = "generator", "server"
 _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104

@@ -1,1 +1,1 @@
-"""The suites that come with the kit."""
+"""The suites that come with the kit, and what a suite file may say."""

@@ -17,7 +17,7 @@ import pandas as pd
 from ansible_helpers import ROOT
 from cluster import ADDRESSES, node, processes, run_python, wait_until
 
-from bench import results
+from bench.results import store
 
 GUEST = "9999"
 VOLUME = "/var/lib/docker/volumes/fate-party_data/_data"
@@ -32,7 +32,7 @@ def orders(folder: Path, epochs: int) -> dict[str, Path]:
     suite.write_text(TINY.read_text().replace("epochs: 6", f"epochs: {epochs}"))
     bench("bench.run", "--suite", str(suite), "--out", str(folder / "runs"))
     (run,) = (folder / "runs").iterdir()
-    bench("bench.hosts", "order", str(run), "1", str(folder / "orders"))
+    bench("bench.run.hosts", "order", str(run), "1", str(folder / "orders"))
     return {party: folder / "orders" / CASE / party for party in ADDRESSES}
 
 
@@ -151,20 +151,20 @@ def all_is_free(party: str) -> bool:
 
 def record(run: Path) -> dict[str, Any]:
     """Return the case between hosts of a result folder."""
-    cases: list[dict[str, Any]] = results.load(run)["cases"]
+    cases: list[dict[str, Any]] = store.load(run)["cases"]
     return next(case for case in cases if case["id"] == CASE)
 
 
 def epochs(run: Path) -> pd.DataFrame:
     """Return what a result folder has of the case's epochs, with the column ``who``, for example 9998/host."""
-    table = results.read_csv(run, "epochs.csv")
+    table = store.read_csv(run, "epochs.csv")
     table = table[table["case"] == CASE]
     return table.assign(who=table["party"] + "/" + table["role"])
 
 
 def resources(run: Path) -> pd.DataFrame:
     """Return what was sampled during the case."""
-    table = results.read_csv(run, "resources.csv")
+    table = store.read_csv(run, "resources.csv")
     return table[table["case"] == CASE]
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from bench.data.prepare import Balance, Prepared, prepare
 from bench.data.split import parse
 from bench.data.table import Dataset
-from bench.engines import ENGINES, Job, Outcome
-from bench.measure.trace import epoch_rows
+from bench.engines.contract import Job, Outcome
+from bench.engines.registry import ENGINES
+from bench.measure.spans import epoch_rows
 from bench.model.logistic import Training
 
 WARM_UP = 5

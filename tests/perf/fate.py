@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from bench.engines import fate
-from bench.engines.fate import order
+from bench.engines.fate import engine, order
 
 ROWS, EPOCHS, PAIRS = 20_000, 60, 3
 PARTIES = ("guest:9999", "host:9998", "host:10000", "arbiter:10000")
@@ -26,8 +25,8 @@ def train(folder: Path, probe: bool) -> tuple[float, float]:
     """Train once; return the largest party's wall and CPU seconds in HomoLR's fit."""
     order.scripts(folder, probe=probe)
     (folder / "order.json").write_text(json.dumps({"local": ["9999", "9998", "10000"]}))
-    script = Path(__file__).parents[1] / "fate_training.py"
-    argv = [str(fate.PYTHON), str(script), str(ROWS), str(EPOCHS), str(folder), "--log_level", "INFO"]
+    script = Path(__file__).parents[1] / "fate" / "fate_training.py"
+    argv = [str(engine.PYTHON), str(script), str(ROWS), str(EPOCHS), str(folder), "--log_level", "INFO"]
     subprocess.run(
         [*argv, "--parties", *PARTIES, "--data_dir", str(folder)],
         env={**os.environ, "PYTHONPATH": str(folder / "python"), "FATE_JOB_ID": "1"},
@@ -42,7 +41,7 @@ def train(folder: Path, probe: bool) -> tuple[float, float]:
 
 def main() -> int:
     """Train in pairs and print the ratios."""
-    if lacks := fate.missing():
+    if lacks := engine.missing():
         print(f"the probe's cost is not measured: {lacks}")
         return 0
     wall, cpu = [], []

@@ -10,8 +10,9 @@ from statistics import fmean, median
 from engines import epoch_seconds, prepared
 
 from bench.data.prepare import Prepared
-from bench.engines import ENGINES, Job, Outcome
+from bench.engines.contract import Job, Outcome
 from bench.engines.federated.engine import share_cores
+from bench.engines.registry import ENGINES
 from bench.model.logistic import Training
 
 SGD = {"aggregation": "fedavg", "optimiser": "sgd", "learning_rate": 0.5}

@@ -51,7 +51,7 @@ def constant(answer: Path, way: str) -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from bench import serve
+    from bench.serve import service
 
     body = answer.read_bytes()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -71,9 +71,9 @@ def constant(answer: Path, way: str) -> None:
 
     endpoint = handler if way == "handler" else Bare()
     routes = [Route(f"/federation/v1/{path}", endpoint, methods=["POST"]) for path in set(PATHS.values())]
-    listener = serve.listen("127.0.0.1", 0)
+    listener = service.listen("127.0.0.1", 0)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    serve.run(Starlette(routes=routes), listener)
+    service.run(Starlette(routes=routes), listener)
 
 
 class Server(NamedTuple):
@@ -103,7 +103,7 @@ def started(*arguments: object) -> Iterator[Server]:
 
 def trained(folder: Path) -> Path:
     """Train a model on synthetic loans; return the run."""
-    from bench.run import main
+    from bench.run.__main__ import main
 
     (folder / "suite.yml").write_text(SUITE)
     assert main(["--suite", str(folder / "suite.yml"), "--out", str(folder / "out")]) == 0

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bench import command
-from bench.engines import fate
-from bench.engines.fate import order
+from bench import cli
+from bench.engines.fate import engine, order
 from bench.errors import CaseError, UserError
 
 EXAMPLES = """\
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(arguments)
-    return command.exit_status(_stay)
+    return cli.exit_status(_stay)
 
 
 def _stay() -> None:
@@ -41,7 +40,7 @@ def _stay() -> None:
 
     Raises UserError where it cannot be started.
     """
-    if lack := fate.missing():
+    if lack := engine.missing():
         raise UserError(lack)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -50,7 +49,7 @@ def _stay() -> None:
         folder = Path(name) / "party"
         order.scripts(folder, probe=False)
         try:
-            with fate.flow(folder) as address:
+            with engine.flow(folder) as address:
                 print(f"FATE Flow answers at http://{address}; Ctrl-C ends it", flush=True)
                 while True:
                     signal.pause()

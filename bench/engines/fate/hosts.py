@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.engines import Job, Outcome
+from bench.engines.contract import Job, Outcome
 from bench.engines.fate import order as orders_of_jobs
 from bench.engines.fate import outcome
 from bench.errors import CaseError

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from bench.data.prepare import Shard
-from bench.engines import Job
+from bench.engines.contract import Job
 from bench.engines.training import load_shard
-from bench.measure import resources
+from bench.measure import sampler
 from bench.model import logistic
 from bench.model.logistic import Array
 
@@ -48,7 +48,7 @@ def scripts(folder: Path, probe: bool) -> None:
     left_out = shutil.ignore_patterns("__pycache__", *([] if probe else ["fate_probe.py"]))
     shutil.copytree(SCRIPTS, folder, dirs_exist_ok=True, ignore=left_out)
     folder.chmod(0o700)  # rows are to lie in it, and copytree has given it the mode of its source
-    shutil.copyfile(str(resources.__file__), folder / "resources.py")
+    shutil.copyfile(str(sampler.__file__), folder / "sampler.py")
 
 
 def write(job: Job, name: str, local: list[str], folder: Path, scale: Scaling, flow: str) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.engines import Job, Model, Outcome, PartyTrace
+from bench.engines.contract import Job, Model, Outcome, PartyTrace
 from bench.engines.fate import spans
 from bench.engines.fate.order import ARBITER, Scaling
 from bench.errors import CaseError
-from bench.measure.resources import Samples
-from bench.measure.trace import Recorder
+from bench.measure.sampler import Samples
+from bench.measure.spans import Recorder
 from bench.model.logistic import Array
 
 # Names of the job's tasks, as party/job.py gives them.

@@ -25,7 +25,7 @@ from math import isfinite
 from typing import Any
 
 from bench.errors import CaseError
-from bench.measure.trace import PHASES, Epoch, Recorder, Span
+from bench.measure.spans import PHASES, Epoch, Recorder, Span
 
 # A pull that takes this long was blocked until the message came: to fetch one that lies there takes some milliseconds.
 _BLOCKED_SECONDS = 0.01

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.data.prepare import Shard
-from bench.engines import Job, Outcome, launch, worker
-from bench.engines.federated.privacy import MODES, complete
+from bench.engines.contract import Job, Outcome
+from bench.engines.federated.privacy.registry import MODES, complete
+from bench.engines.launch import launch, worker
 from bench.engines.processes import Worker
 from bench.errors import CaseError, UserError
 from bench.measure.environment import cores_available

@@ -18,11 +18,12 @@ import grpc
 import psutil
 
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy import MODES, Setup, Talk
+from bench.engines.federated.privacy.contract import Setup, Talk
+from bench.engines.federated.privacy.registry import MODES
 from bench.engines.processes import JOINED, leave, work
 from bench.engines.training import Exchange, load_shard, train
 from bench.errors import CaseError
-from bench.measure.trace import Recorder
+from bench.measure.spans import Recorder
 from bench.model.logistic import Array, Training
 
 _ADDRESS_SECONDS = 60.0

@@ -31,7 +31,7 @@ from typing import Any
 
 import psutil
 import yaml
-from resources import Sampler, Samples
+from sampler import Sampler, Samples
 
 ENDED = ("success", "failed", "canceled", "timeout")
 TRAINER = "lr_0"

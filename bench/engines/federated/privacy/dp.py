@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from bench.engines import training as loop
-from bench.engines.federated.privacy import Setup, plain
+from bench.engines.federated.privacy import plain
+from bench.engines.federated.privacy.contract import Setup
 from bench.engines.training import Exchange
 from bench.errors import UserError
 from bench.model import logistic

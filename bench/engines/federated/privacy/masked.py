@@ -26,18 +26,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy import (
-    Combine,
-    Setup,
-    Shape,
-    Talk,
-    WrongBodyError,
-    fixed_point,
-    sealed,
-    sent_by,
-    shamir,
-    timed,
-)
+from bench.engines.federated.privacy import fixed_point, sealed, shamir
+from bench.engines.federated.privacy.contract import Combine, Setup, Shape, Talk, WrongBodyError, sent_by, timed
 from bench.engines.federated.privacy.fixed_point import Format, Words
 from bench.engines.federated.wire import WireError
 from bench.engines.training import Exchange

@@ -18,7 +18,8 @@ import gmpy2
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey, generate_paillier_keypair
 
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Combine, Setup, Shape, Talk, sealed, sent_by, timed
+from bench.engines.federated.privacy import sealed
+from bench.engines.federated.privacy.contract import Combine, Setup, Shape, Talk, sent_by, timed
 from bench.engines.federated.privacy.packing import PackingError, plan
 from bench.engines.federated.wire_pb2 import ByParty, PaillierKeys, PaillierSum
 from bench.engines.training import Exchange

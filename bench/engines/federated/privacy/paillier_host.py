@@ -34,21 +34,12 @@ from phe.paillier import EncryptedNumber, PaillierPrivateKey, PaillierPublicKey,
 
 from bench.engines import training as in_plain
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import (
-    Combine,
-    Setup,
-    Shape,
-    Talk,
-    WrongBodyError,
-    paillier,
-    plain,
-    sent_by,
-    timed,
-)
+from bench.engines.federated.privacy import paillier, plain
+from bench.engines.federated.privacy.contract import Combine, Setup, Shape, Talk, WrongBodyError, sent_by, timed
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
 from bench.engines.training import Exchange
 from bench.errors import CaseError, UserError
-from bench.measure.trace import Recorder
+from bench.measure.spans import Recorder
 from bench.model import logistic
 from bench.model.logistic import Array, Training
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import Combine, Setup, Shape, Talk, sent_by
+from bench.engines.federated.privacy.contract import Combine, Setup, Shape, Talk, sent_by
 from bench.engines.training import Exchange
 from bench.model.logistic import Array, Training
 

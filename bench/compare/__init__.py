@@ -1,0 +1,1 @@
+"""Comparison of runs with a base: what differs beyond the range of their repeats. ``python -m bench.compare``."""

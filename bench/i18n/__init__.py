@@ -1,0 +1,1 @@
+"""The languages that pages are written in, and their catalogues."""

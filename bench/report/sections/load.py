@@ -1,0 +1,488 @@
+"""The report's section on load: throughput against latency, errors, and the service's CPU and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.errors import UserError
+from bench.i18n import messages
+from bench.i18n.language import gettext, listed, ngettext, sequence
+from bench.pages import charts, elements
+from bench.pages.elements import Cell, Plot, Table
+from bench.results import load_tests
+from bench.stats import formatting
+from bench.stats.summaries import dig
+
+Measurement = Mapping[str, Any]
+Step = Mapping[str, Any]
+
+# Steps above so many times the bound are in the table only: the others could not be read beside them.
+DRAWN_TO = 4
+MS = 1e-3  # seconds; latencies are written in it
+CURVE_POINTS = 300
+FEWEST_DRAWN = 2  # points of a curve
+BINS = 12
+
+
+def section(folder: Path) -> dict[str, Any] | None:
+    """Return what the template shows; None where there was no load test.
+
+    Raises UserError where load.json or load.csv is damaged.
+    """
+    found = [measurement for measurement in load_tests.load(folder) if measurement["steps"]]
+    if not found:
+        return None
+    try:
+        return _section(folder, found)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder / load_tests.JSON}: is not as it was written ({error!r}); delete it, or repeat the load test"
+        ) from error
+
+
+def _section(folder: Path, found: Sequence[Measurement]) -> dict[str, Any]:
+    return {
+        "said": [_sentence(measurement) for measurement in found],
+        "shared": any(measurement.get("generator_here") for measurement in found),
+        "summary": _summary(found),
+        "parts": [_part(folder, measurement) for measurement in found],
+    }
+
+
+def _label(measurement: Measurement) -> str:
+    """Name a load test."""
+    request, parts = measurement["request"], []
+    if measurement["target"] == "flow":
+        parts.append("FATE Flow")
+    else:
+        rows = request.get("rows") or 1
+        parts.append(gettext("Model {model}", model=measurement.get("model")))
+        parts += [gettext("repeat {n}", n=measurement["repeat"])] if measurement.get("repeat") else []
+        parts.append(gettext("one record a request") if rows == 1 else gettext("{n} records a request", n=rows))
+    parts += [gettext("raw columns")] if request.get("raw") else []
+    parts.append(gettext("open loop") if _is_open(measurement) else gettext("closed loop"))
+    if measurement["kind"] == "hold":
+        parts.append(gettext("held for {time}", time=_seconds(measurement["steady_seconds"])))
+    if measurement.get("url"):
+        parts.append(urlsplit(measurement["url"]).netloc)
+    return listed(parts)
+
+
+def _is_open(measurement: Measurement) -> bool:
+    return bool(measurement["loop"] == "open")
+
+
+def _rate(value: float | None) -> str:
+    return gettext("{rate} requests/s", rate=formatting.number(value or 0.0))
+
+
+def _sentence(measurement: Measurement) -> str:
+    """Say what came of a load test."""
+    says = [knee(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
+    memory = measurement.get("memory")
+    if memory:
+        says.append(
+            gettext(
+                "memory changed from {first} to {last}, the fitted slope is {slope} kB a minute",
+                slope=formatting.number(memory["bytes_per_minute"] / 1e3),
+                first=_megabytes(memory["first_bytes"]),
+                last=_megabytes(memory["last_bytes"]),
+            )
+        )
+    if not measurement["complete"]:
+        says.append(
+            ngettext(
+                "not complete: it ended after {n} step ({why})",
+                "not complete: it ended after {n} steps ({why})",
+                len(measurement["steps"]),
+                n=len(measurement["steps"]),
+                why=messages.say(measurement.get("stopped") or "interrupted"),
+            )
+        )
+    return gettext("{what}: {sentence}.", what=_label(measurement), sentence=sequence(says))
+
+
+def knee(measurement: Measurement) -> str:
+    """Say where the knee is, or why there is none."""
+    found = measurement.get("knee")
+    if not found:
+        return gettext("the search for the knee did not end")
+    held, failed, unclear = (_rate(found[key]) for key in ("held", "failed", "unclear"))
+    within = gettext(
+        "p99 within {time} and no errors", time=f"{measurement['bound_seconds'] / MS:g}{formatting.SPACE}ms"
+    )
+    if found["ended"] == "service":
+        return gettext("{held} were held with {within}; {failed} were not", held=held, within=within, failed=failed)
+    if found["ended"] == "gone":
+        if found["held"] is None:
+            return gettext("the service stopped answering")
+        return gettext("the service stopped answering; {held} were held before with {within}", held=held, within=within)
+    if found["held"] is None:
+        if found["ended"] == "none":
+            return gettext(
+                "no rate was held with {within}; the lowest tried was {failed}", within=within, failed=failed
+            )
+        return gettext(
+            "no rate was held with {within}, and at the lowest, {rate}, the generator was at its limit, so that "
+            "nothing can be told of the service",
+            within=within,
+            rate=unclear,
+        )
+    if found["ended"] == "most":
+        return gettext("{held}, the highest rate that is tried, were held with {within}", held=held, within=within)
+    if found["failed"] is not None:
+        return gettext(
+            "{held} were held with {within}; {failed} were not, and between them the generator was at its limit, so "
+            "the knee lies anywhere between",
+            held=held,
+            within=within,
+            failed=failed,
+        )
+    return gettext(
+        "{held} were held with {within}; above, the generator was at its limit, so the knee is there or higher",
+        held=held,
+        within=within,
+    )
+
+
+def _best(measurement: Measurement) -> str:
+    """Say the highest throughput of the steps that did not fail."""
+    best = _shown(measurement)
+    if best["failed"] is not None or not best["from_due"]:
+        return gettext("every step failed; the table says why")
+    return gettext(
+        "{rate} were answered at the most without a failure of the step, with p50 {p50} and p99 {p99}",
+        rate=_rate(best["rate_achieved"]),
+        p50=_milliseconds(best["from_due"]["p50"]),
+        p99=_milliseconds(best["from_due"]["p99"]),
+    )
+
+
+def _shown(measurement: Measurement) -> Step:
+    """Return the step that stands for a load test: that at the knee, or the one with most answers and no errors."""
+    steps: Sequence[Step] = measurement["steps"]
+    held = dig(measurement, "knee", "held")
+    at = [step for step in steps if held is not None and step["rate"] == held and step["failed"] is None]
+    good = [step for step in steps if not step["errors"] and step["failed"] is None] or steps
+    return at[0] if at else max(good, key=lambda step: float(step["rate_achieved"]))
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g}{formatting.SPACE}s"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{formatting.number(value / MS)}{formatting.SPACE}ms"
+
+
+def _megabytes(value: float) -> str:
+    return f"{formatting.number(value / 1e6)}{formatting.SPACE}MB"
+
+
+def _number(value: float | None, size: float = 1.0) -> Cell:
+    if value is None:
+        return Cell(gettext(formatting.NOT_MEASURED))
+    return Cell(formatting.number(value / size), "", value)
+
+
+def _summary(found: Sequence[Measurement]) -> Table:
+    """All load tests, each at its knee."""
+    shown = [_shown(measurement) for measurement in found]
+    rows = []
+    for measurement, step in zip(found, shown, strict=True):
+        rows.append(
+            [
+                Cell(_label(measurement)),
+                _knee_cell(measurement),
+                _number(step["rate_achieved"]),
+                *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99")),
+                _number(dig(step, "server", "cpu_percent")),
+                _number(dig(step, "server", "rss_bytes"), 1e6),
+            ]
+        )
+    columns = (
+        gettext("Load test"),
+        gettext("Knee (requests/s)"),
+        gettext("Answered (requests/s)"),
+        gettext("p50 ({unit})", unit="ms"),
+        gettext("p99 ({unit})", unit="ms"),
+        gettext("CPU of the service ({unit} of one core)", unit="%"),
+        gettext("Memory of the service (MB)"),
+    )
+    caption = gettext(
+        "Every load test, at its knee or, where none was searched, in the step with the most answers of those that did "
+        "not fail; one step each (n = 1). Memory is resident, the highest value seen."
+    )
+    return Table(caption, columns, rows)
+
+
+def _knee_cell(measurement: Measurement) -> Cell:
+    """Write the knee, or what is known of it."""
+    if measurement["kind"] != "knee":
+        return Cell(gettext("not searched"))
+    held, failed, ended = (dig(measurement, "knee", key) for key in ("held", "failed", "ended"))
+    if held is None or ended not in ("service", "generator", "most"):
+        return Cell(gettext("not found"))
+    if ended == "service":
+        return _number(held)
+    if failed is not None:
+        return Cell(gettext("{low} to {high}", low=formatting.number(held), high=formatting.number(failed)))
+    return Cell(gettext("{rate} or more", rate=formatting.number(held)))
+
+
+def _part(folder: Path, measurement: Measurement) -> dict[str, Any]:
+    """Return what is shown of one load test."""
+    plots: list[Plot | None]
+    if measurement["kind"] == "hold":
+        rows = [row for row in load_tests.seconds(folder, measurement["name"]) if row["steady"]]
+        plots = [_memory_over_time(rows)]
+        over_time = _by_time(rows) if plots[0] else None
+    else:
+        plots, over_time = [_latencies(measurement), _cpu(measurement), _memory(measurement)], None
+    return {
+        "heading": _label(measurement),
+        "plots": [plot for plot in plots if plot],
+        "steps": _steps(measurement),
+        "over_time": over_time,
+        "jobs": _jobs(measurement),
+    }
+
+
+def _x(measurement: Measurement, step: Step) -> float:
+    return float(step["rate"] if _is_open(measurement) else step["users"])
+
+
+def _x_label(measurement: Measurement) -> str:
+    return gettext("Requests due a second") if _is_open(measurement) else gettext("Callers")
+
+
+def _drawn(measurement: Measurement) -> list[Step]:
+    """Return a step for every rate, the better one where it was measured twice, in the order of the rates."""
+
+    def worth(step: Step) -> tuple[float, bool, float]:
+        return _x(measurement, step), step["failed"] is not None, step["from_due"]["p99"]
+
+    answered = [step for step in measurement["steps"] if step["from_due"] is not None]
+    best = {_x(measurement, step): step for step in sorted(answered, key=worth, reverse=True)}
+    return [best[x] for x in sorted(best)]
+
+
+def _latencies(measurement: Measurement) -> Plot | None:
+    """Draw latency against the rate, with the bound and the knee."""
+    bound, steps = measurement.get("bound_seconds"), _drawn(measurement)
+    drawn = [step for step in steps if bound is None or step["from_due"]["p99"] <= DRAWN_TO * bound]
+    if len(drawn) < FEWEST_DRAWN:
+        return None
+    x = [_x(measurement, step) for step in drawn]
+
+    def line(name: str, since: str, key: str) -> charts.Line:
+        return charts.Line(name, x, [step[since][key] / MS for step in drawn])
+
+    if _is_open(measurement):
+        lines = [
+            line(gettext("p99, from when it was due"), "from_due", "p99"),
+            line(gettext("p99, from when it was sent"), "from_sent", "p99"),
+            line(gettext("p50, from when it was due"), "from_due", "p50"),
+        ]
+    else:
+        lines = [line("p99", "from_sent", "p99"), line("p50", "from_sent", "p50")]
+    highest = max(max(each.y) for each in lines)
+    if bound is not None and bound / MS <= DRAWN_TO * highest:
+        highest = max(highest, bound / MS)
+        lines.append(charts.Line(gettext("bound of p99"), [min(x), max(x)], [bound / MS] * 2))
+    held = dig(measurement, "knee", "held")
+    if held is not None and dig(measurement, "knee", "ended") == "service":
+        lines.append(charts.Line(gettext("knee"), [held, held], [0.0, highest], formatting.number(held)))
+    title = gettext("Latency against the load")
+    left_out = len(steps) - len(drawn)
+    caption = [gettext("{title}; one step a point (n = 1)", title=title)]
+    if len({_x(measurement, step) for step in measurement["steps"]}) < len(measurement["steps"]):
+        caption.append(gettext("of a rate that was measured twice, the better step"))
+    if left_out:
+        caption.append(
+            ngettext(
+                "{n} step further up, above {times} times the bound, is in the table only",
+                "{n} steps further up, above {times} times the bound, are in the table only",
+                left_out,
+                n=left_out,
+                times=DRAWN_TO,
+            )
+        )
+    y_label = gettext("Latency ({unit})", unit="ms")
+    return Plot(
+        charts.line_plot(lines, f"{title}: {_label(measurement)}", _x_label(measurement), y_label),
+        gettext("{sentence}.", sentence=sequence(caption)),
+    )
+
+
+def _cpu(measurement: Measurement) -> Plot | None:
+    """Draw the CPU of the service and of the generator against the load."""
+    lines = []
+    for name, who in ((gettext("service"), "server"), (gettext("generator"), "generator")):
+        points = [
+            (_x(measurement, step), cpu)
+            for step in _drawn(measurement)
+            if (cpu := dig(step, who, "cpu_percent")) is not None
+        ]
+        lines.append(charts.Line(name, [x for x, _ in points], [y for _, y in points]))
+    title = gettext("CPU against the load")
+    return _against(measurement, lines, title, gettext("CPU ({unit} of one core)", unit="%"))
+
+
+def _memory(measurement: Measurement) -> Plot | None:
+    """Draw the memory of the service against the load."""
+    points = [
+        (_x(measurement, step), rss / 1e6)
+        for step in _drawn(measurement)
+        if (rss := dig(step, "server", "rss_bytes")) is not None
+    ]
+    line = charts.Line(gettext("service"), [x for x, _ in points], [y for _, y in points])
+    return _against(measurement, [line], gettext("Memory against the load"), gettext("Resident memory (MB)"))
+
+
+def _against(measurement: Measurement, lines: list[charts.Line], title: str, y_label: str) -> Plot | None:
+    """Draw lines against the load; None where there is nothing to draw."""
+    if max((len(line.x) for line in lines), default=0) < FEWEST_DRAWN:
+        return None
+    drawing = charts.line_plot(lines, f"{title}: {_label(measurement)}", _x_label(measurement), y_label)
+    caption = gettext("{title}; one step a point (n = 1)", title=title)
+    return Plot(drawing, gettext("{sentence}.", sentence=caption))
+
+
+def _memory_over_time(rows: Sequence[Mapping[str, float | None]]) -> Plot | None:
+    """Draw the memory of the service over the seconds of a step."""
+    points = [(row["second"], rss) for row in rows if (rss := row["server_rss_bytes"]) is not None]
+    if len(points) < FEWEST_DRAWN:
+        return None
+    points = [(second, (rss - points[0][1]) / 1e3) for second, rss in points]
+    x = charts.thin([t or 0.0 for t, _ in points], CURVE_POINTS, min)
+    y = charts.thin([rss for _, rss in points], CURVE_POINTS, max)
+    title = gettext("Memory of the service under a steady load")
+    line = charts.Line(gettext("service"), x, y)
+    y_label = gettext("Resident memory, change since the first second (kB)")
+    drawing = charts.line_plot([line], title, gettext("Seconds since the end of the ramp"), y_label, from_zero=False)
+    return Plot(drawing, gettext("{title} (n = 1).", title=title))
+
+
+def _by_time(rows: Sequence[Mapping[str, float | None]]) -> Table:
+    """Write a step in a dozen stretches of time."""
+    size = -(-len(rows) // BINS)
+    body = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        known = {
+            key: [value for row in part if (value := row[key]) is not None]
+            for key in ("answered", "errors", "server_cpu_percent", "server_rss_bytes")
+        }
+        cpu, rss = known["server_cpu_percent"], known["server_rss_bytes"]
+        body.append(
+            [
+                Cell(formatting.count(part[0]["second"] or 0.0)),
+                _number(fmean(known["answered"]) if known["answered"] else None),
+                elements.count(sum(known["errors"])),
+                _number(fmean(cpu) if cpu else None),
+                _number(max(rss, default=None), 1e6),
+            ]
+        )
+    columns = (
+        gettext("From second"),
+        gettext("Answered (requests/s)"),
+        gettext("Errors"),
+        gettext("CPU of the service ({unit} of one core)", unit="%"),
+        gettext("Memory of the service (MB)"),
+    )
+    return Table(gettext("The same in stretches of {n} s: means, and the highest memory", n=size), columns, body)
+
+
+def _steps(measurement: Measurement) -> Table:
+    """Write every step of a load test."""
+    steps: Sequence[Step] = measurement["steps"]
+    is_open = _is_open(measurement)
+    body = [
+        [
+            Cell(gettext("{step}: {outcome}", step=step.get("number") or place, outcome=_outcome(step))),
+            _number(step["rate"]) if is_open else elements.count(step["users"]),
+            elements.count(step["requests"]),
+            _number(step["rate_achieved"]),
+            *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99")),
+            *([_number(dig(step, *path), MS) for path in (("from_sent", "p99"), ("late", "p99"))] if is_open else []),
+            elements.count(sum(step["errors"].values())),
+            _number(dig(step, "server", "cpu_percent")),
+            _number(dig(step, "server", "rss_bytes"), 1e6),
+            _number(dig(step, "generator", "cpu_percent")),
+        ]
+        for place, step in enumerate(steps, start=1)
+    ]
+    columns = (
+        gettext("Step"),
+        gettext("Due a second") if is_open else gettext("Callers"),
+        gettext("Requests (n)"),
+        gettext("Answered a second"),
+        gettext("p50 ({unit})", unit="ms"),
+        gettext("p99 ({unit})", unit="ms"),
+        *(
+            [
+                gettext("p99 from sending ({unit})", unit="ms"),
+                gettext("Generator late by itself, p99 ({unit})", unit="ms"),
+            ]
+            if is_open
+            else []
+        ),
+        gettext("Errors"),
+        gettext("Service's CPU (%)"),
+        gettext("Its memory (MB)"),
+        gettext("Generator's CPU (%)"),
+    )
+    return Table(_steps_caption(measurement), columns, body)
+
+
+def _steps_caption(measurement: Measurement) -> str:
+    """Say what the steps are and what their figures count."""
+    ramp, steady = (_seconds(measurement[f"{part}_seconds"]) for part in ("ramp", "steady"))
+    says = [
+        gettext("Steps of {what}", what=_label(measurement)),
+        gettext("each {steady} long, after a ramp of {ramp} that is left out", steady=steady, ramp=ramp),
+    ]
+    if _is_open(measurement):
+        says.append(
+            gettext(
+                "requests come independently of each other (Poisson), and latency counts from the moment a request "
+                "was due, so that a service that stalls is seen in those that wait for it"
+            )
+        )
+    else:
+        says.append(gettext("each caller waits for its answer and asks again, so a service that stalls is asked less"))
+    says.append(gettext("CPU in {unit} of one core, the mean; memory resident, the highest", unit="%"))
+    if measurement.get("server_measured") is None:
+        says.append(gettext("CPU and memory of the service could not be measured from here"))
+    return gettext("{sentence}.", sentence=sequence(says))
+
+
+def _outcome(step: Step) -> str:
+    """Say whether a step held its rate, or why not, and what errors there were."""
+    if step["failed"] is None and not (step["rate"] is None and step.get("generator_limited")):
+        return gettext("held") if step["rate"] is not None else gettext("no errors")
+    why = gettext("generator at its limit") if step.get("generator_limited") else messages.say(step["failed"])
+    codes = listed(
+        gettext("{n} times {error}", n=formatting.count(n), error=messages.say(name))
+        for name, n in step["errors"].items()
+    )
+    return sequence([why, codes] if codes else [why])
+
+
+def _jobs(measurement: Measurement) -> str | None:
+    """Say what became of the jobs that were submitted meanwhile."""
+    jobs = measurement.get("jobs")
+    if not jobs:
+        return None
+    states = [str(job.get("status") or gettext("refused")) for job in jobs]
+    tally = [gettext("{n} {status}", n=states.count(state), status=state) for state in dict.fromkeys(states)]
+    return gettext(
+        "Meanwhile {n} toy jobs were submitted (two parties add up 1,024 numbers in secret): {tally}.",
+        n=len(jobs),
+        tally=listed(tally),
+    )

@@ -1,0 +1,1 @@
+"""The folder of a run: written atomically, read back and checked. Its contract is docs/results.md."""

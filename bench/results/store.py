@@ -1,0 +1,245 @@
+"""The result folder: written atomically, read back, checked. Its contract is docs/results.md."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.model.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 2
+
+COLUMNS: dict[str, list[str]] = {
+    "epochs.csv": "case,repeat,party,role,epoch,phase,seconds,cpu_seconds,bytes_sent,bytes_received,loss".split(","),
+    "scores.csv": ["case", "repeat", "model", "party", *METRICS],
+    "resources.csv": (
+        "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"
+    ).split(","),
+}
+_CONDITIONS_OF_VERSION_1 = ("the machine is virtual", "processes (parties and arbiter) share")
+_TEXT = dict.fromkeys(("case", "party", "role", "phase", "model", "host"), str)
+
+
+def create(out: Path, run_id: str) -> Path:
+    """Make ``out/run_id`` and return it.
+
+    Raises UserError where it cannot be written. Two runs that start in the same second get different folders.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            folder = out / f"{run_id}{suffix}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            (folder / "models").mkdir()
+            return folder
+    except OSError as error:
+        raise UserError(
+            f"{out}: the results folder cannot be written ({error.strerror}); choose another with --out"
+        ) from error
+    raise UserError(f"{out / run_id}: a hundred runs of this name exist already; choose another folder with --out")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises UserError where the disk does not take it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another place"
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as JSON, atomically. NaN and infinities are refused: what was not measured is null."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def save(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write ``run.json``."""
+    write_json(folder / "run.json", run)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Read ``run.json``, check that this version understands it, and bring one of an older schema up to this one.
+
+    Raises UserError when the folder is not a run, the file is damaged, or its schema is newer than this program.
+    """
+    path = Path(folder) / "run.json"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: not a run folder (it has no run.json); name one from results/") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
+    version = run.get("schema_version") if isinstance(run, dict) else None
+    if not isinstance(version, int):
+        raise UserError(f"{path}: no schema_version in it; this is not a run of this kit")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema version {version} is newer than this program's {SCHEMA_VERSION}; update the kit"
+        )
+    missing = {"run_id", "suite", "environment", "datasets", "cases"} - set(run)
+    if missing:
+        raise UserError(f"{path}: {', '.join(sorted(missing))} missing; the file is damaged")
+    if wrong := _misshapen(run):
+        raise UserError(f"{path}: {wrong[0]} is not as it was written; the run must be repeated")
+    return _upgraded(run) if version < SCHEMA_VERSION else dict(run)
+
+
+def _upgraded(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run of schema version 1 in the shape of version 2 (docs/results.md).
+
+    What it did not record is not measured. Its warnings held what are conditions now. It keeps its version.
+    """
+    environment = dict(run["environment"])
+    warnings = environment.get("warnings") or []
+    conditions = [line for line in warnings if any(mark in str(line) for mark in _CONDITIONS_OF_VERSION_1)]
+    environment |= {"warnings": [line for line in warnings if line not in conditions], "conditions": conditions}
+    return {**run, "environment": environment}
+
+
+def _misshapen(run: Mapping[str, Any]) -> list[str]:
+    """Name the parts of a run's outline that have another shape than docs/results.md gives them.
+
+    Whoever reads on then meets gaps at most.
+    """
+    outline = {"suite": dict, "environment": dict, "datasets": dict, "cases": list}
+    wrong = [name for name, shape in outline.items() if not isinstance(run[name], shape)]
+    if wrong:
+        return wrong
+    wrong = [f"datasets.{name}" for name, facts in run["datasets"].items() if not isinstance(facts, dict)]
+    return wrong + [
+        f"cases[{place}]"
+        for place, case in enumerate(run["cases"])
+        if not (isinstance(case, dict) and isinstance(case.get("id"), str))
+    ]
+
+
+def append_rows(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows to one of the CSV files; None becomes an empty field (not measured)."""
+    path = folder / name
+    try:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS[name], lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+
+
+def read_csv(folder: Path, name: str) -> pd.DataFrame:
+    """Read one of the CSV files; an empty table with the right columns where there is none.
+
+    Raises UserError when the file is damaged.
+    """
+    import pandas as pd  # takes half a second to import, and a served model does without
+
+    path = Path(folder) / name
+    if not path.exists():
+        return pd.DataFrame({column: pd.Series(dtype=_TEXT.get(column, float)) for column in COLUMNS[name]})
+    try:
+        table = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={c: [""] for c in COLUMNS[name]})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
+    if list(table.columns) != COLUMNS[name]:
+        raise UserError(f"{path}: unexpected columns {list(table.columns)}; the file is damaged")
+    return table
+
+
+def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
+    """Drop rows of repeats that were cut off, so that a resumed run does not count them twice.
+
+    ``finished`` maps a case's id to its finished repeats, in the order of the run's cases.
+    """
+    done = {(case, repeat) for case, repeats in finished.items() for repeat in repeats}
+    for name, columns in COLUMNS.items():
+        path = folder / name
+        if not path.exists():
+            continue
+        with path.open(newline="", encoding="utf-8") as file:
+            # A cut-off last line can lack fields: it belongs to an unfinished repeat and goes too.
+            rows = [
+                row
+                for row in csv.reader(file)
+                if len(row) == len(columns) and row != columns and row[1].isdigit() and (row[0], int(row[1])) in done
+            ]
+        kept = io.StringIO()
+        csv.writer(kept, lineterminator="\n").writerows([columns, *rows])
+        write_text(path, kept.getvalue())
+    if (folder / "trace.json").exists():
+        _keep_finished_events(folder / "trace.json", list(finished.values()))
+
+
+def append_events(path: Path, events: Iterable[Mapping[str, Any]]) -> None:
+    """Append events, one a line, to a Chrome trace; between two calls it is a valid JSON array."""
+    text = ",\n".join(json.dumps(event) for event in events)
+    if not text:
+        return
+    try:
+        if not path.exists():
+            write_text(path, "[\n" + text + "\n]\n")
+            return
+        with path.open("r+", encoding="utf-8") as file:
+            file.seek(path.stat().st_size - len("\n]\n"))
+            file.write(",\n" + text + "\n]\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """Return the events of trace.json; those that can be read, where it was cut off, and none where it is not there."""
+    return [event for event, _ in _events(Path(folder) / "trace.json")]
+
+
+def _events(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Give the events of a trace, cut off or not, each with its line."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            event = json.loads(line.removesuffix(","))
+        except ValueError:  # the brackets, or a line that was cut off
+            continue
+        if isinstance(event, dict) and isinstance(event.get("pid"), int):
+            yield event, line.removesuffix(",")
+
+
+def _keep_finished_events(path: Path, finished: Sequence[Iterable[int]]) -> None:
+    """Do for the trace, cut off or not, what keep_finished does for the tables; see trace_process for its numbers."""
+    done = {trace_process(case, repeat, 0) // 1000 for case, repeats in enumerate(finished) for repeat in repeats}
+    events = [line for event, line in _events(path) if event["pid"] // 1000 in done]
+    if events:
+        write_text(path, "[\n" + ",\n".join(events) + "\n]\n")
+    else:
+        path.unlink()
+
+
+def trace_process(case: int, repeat: int, party: int) -> int:
+    """Return the process number in the trace of a case (by its place in the run), a repeat and a party."""
+    return 1_000_000 * case + 1000 * repeat + party

@@ -1,0 +1,1 @@
+"""A model of a run behind FATE-Serving's HTTP interface. ``python -m bench.serve``."""

@@ -1,0 +1,1 @@
+"""Summaries over repeats, comparisons with intervals, and how numbers are written."""

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SmallRun
+from helpers import FEATURES, bench, only_run, table, write_csv, write_suite
+from sklearn.metrics import log_loss, roc_auc_score
+
+from bench.engines.registry import ENGINES
+from bench.results import store
+from bench.run.__main__ import main
+from bench.suites import schema
+
+Lines = pytest.CaptureFixture[str]
+RUN_KEYS = {
+    "schema_version", "run_id", "created", "finished", "command", "suite", "revision", "environment", "measuring",
+    "datasets", "cases",
+}  # fmt: skip
+CASE_KEYS = {
+    "id", "title", "engine", "privacy", "dataset", "split", "balance", "network", "training", "parties", "epochs",
+    "epochs_run", "warmup_epochs", "repeats", "repeats_done", "status", "error", "metrics", "models", "time", "bytes",
+    "resources", "loss", "notes",
+}  # fmt: skip
+SUMMARY = {"median", "low", "high", "n", "values"}
+
+
+def case(run: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(entry for entry in run["cases"] if entry["id"] == name)
+    return found
+
+
+def model(folder: Path, name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "models" / f"{name}.json").read_text())
+    return loaded
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """A folder with table.csv and the smallest suite, small.yml: one centralised case, one repeat."""
+    write_suite(tmp_path / "small.yml", [{"id": "alone", "engine": "centralised"}])
+    return tmp_path
+
+
+# --- the result folder -----------------------------------------------------------------------------------------------
+
+
+def test_the_folder_holds_what_the_contract_names(small_run: SmallRun) -> None:
+    files = {path.name for path in small_run.folder.iterdir()}
+    assert files == {"run.json", "epochs.csv", "scores.csv", "resources.csv", "models", "trace.json", "report.html"}
+    for name, columns in store.COLUMNS.items():
+        with (small_run.folder / name).open(newline="") as file:
+            assert next(csv.reader(file)) == columns
+    names = {path.stem for path in (small_run.folder / "models").iterdir()}
+    models = ("centralised.{}.centralised", "scikit-learn.{}.centralised", "federated.{}.federated",
+              "fedavg.{}.federated", "local.{}.9999", "local.{}.9998", "local.{}.10000")  # fmt: skip
+    assert names == {name.format(repeat) for repeat in (1, 2) for name in models}
+
+
+def test_run_json_has_the_keys_of_the_contract(small_run: SmallRun) -> None:
+    run = small_run.run
+    assert set(run) >= RUN_KEYS
+    assert run["run_id"] == small_run.folder.name
+    assert run["finished"] >= run["created"]
+    assert run["command"][:3] == ["python", "-m", "bench.run"]
+    assert "--label" in run["command"]
+    (facts,) = run["datasets"].values()
+    assert facts["feature_names"] == FEATURES
+    assert (facts["rows"], facts["synthetic"], facts["class_names"]) == (900, False, ["0", "1"])
+    (divided,) = facts["splits"].values()
+    assert (divided["train_rows"], divided["test_rows"]) == (600, 300)
+    assert [party["rows"] for party in divided["parties"]] == [150, 150, 300]
+    for entry in run["cases"]:
+        assert set(entry) >= CASE_KEYS
+        assert (entry["status"], entry["error"], entry["repeats_done"]) == ("ok", None, [1, 2])
+    assert case(run, "federated")["network"] == "loopback"
+    assert case(run, "local")["network"] == "none"
+    assert case(run, "local")["metrics"] is None
+    assert set(case(run, "local")["models"]) == {"9999", "9998", "10000"}
+    assert case(run, "centralised")["bytes"] is None
+
+
+def summaries(tree: Any) -> list[dict[str, Any]]:
+    if isinstance(tree, dict):
+        return [tree] if set(tree) == SUMMARY else [found for value in tree.values() for found in summaries(value)]
+    return []
+
+
+def test_figures_are_summaries_over_the_repeats(small_run: SmallRun) -> None:
+    for entry in small_run.run["cases"]:
+        found = summaries({key: entry[key] for key in ("metrics", "models", "time", "bytes", "resources")})
+        assert found
+        for summary in found:
+            assert summary["n"] == len(summary["values"]) == 2
+            assert summary["low"] == min(summary["values"])
+            assert summary["high"] == max(summary["values"])
+            assert summary["median"] == pytest.approx(np.median(summary["values"]))
+
+
+def test_times_are_typical_of_the_measured_passes(small_run: SmallRun) -> None:
+    """Neither the set-up nor the warm-up counts, and a round of FedAvg is several passes."""
+    epochs = store.read_csv(small_run.folder, "epochs.csv")
+    for name, first, passes in (("federated", 3, 1), ("fedavg", 2, 3)):
+        rows = epochs[(epochs["case"] == name) & (epochs["epoch"] >= first)]
+        walls = rows.groupby(["repeat", "party", "role", "epoch"])["seconds"].sum() / passes
+        for who, figures in case(small_run.run, name)["time"]["by_party"].items():
+            party, role = who.split("/")
+            for place, repeat in enumerate((1, 2)):
+                measured = walls.loc[repeat, party, role]
+                shown = [
+                    figures["epoch_seconds"]["values"][place],
+                    sum(phase["values"][place] for phase in figures["phases"].values()),
+                ]
+                for value in shown:
+                    assert measured.min() * (1 - 1e-9) <= value <= measured.max() * (1 + 1e-9)
+    time = case(small_run.run, "federated")["time"]
+    assert time["critical_party"] in ("9999/guest", "9998/host", "10000/host")
+    for key in ("epoch_seconds", "attributed_share"):
+        assert time[key] == time["by_party"][time["critical_party"]][key]
+
+
+def test_scores_follow_from_the_model_files(small_run: SmallRun) -> None:
+    """Anybody can score the model on the test file with nothing but NumPy."""
+    X, y = table(300, seed=7)
+    with (small_run.folder / "scores.csv").open(newline="") as file:
+        scores = {(row["case"], int(row["repeat"]), row["model"]): row for row in csv.DictReader(file)}
+    assert len(scores) == 14
+    for path in (small_run.folder / "models").iterdir():
+        saved = json.loads(path.read_text())
+        assert saved["features"] == FEATURES
+        z = ((X - saved["means"]) / saved["deviations"]) @ saved["coefficients"] + saved["intercept"]
+        row = scores[saved["case"], saved["repeat"], saved["model"]]
+        assert float(row["auc"]) == pytest.approx(roc_auc_score(y, z), abs=1e-12)
+        assert float(row["log_loss"]) == pytest.approx(log_loss(y, 1 / (1 + np.exp(-z))), abs=1e-12)
+        assert float(row["accuracy"]) == pytest.approx(np.mean((z >= 0) == y), abs=1e-12)
+        assert float(row["auc"]) > 0.7
+        entry = case(small_run.run, saved["case"])["models"][saved["model"]]
+        assert entry["auc"]["values"][saved["repeat"] - 1] == pytest.approx(float(row["auc"]), abs=1e-15)
+
+
+def test_federated_is_centralised_on_the_command_line_too(small_run: SmallRun) -> None:
+    for repeat in (1, 2):
+        alone = model(small_run.folder, f"centralised.{repeat}.centralised")
+        together = model(small_run.folder, f"federated.{repeat}.federated")
+        assert together["coefficients"] == pytest.approx(alone["coefficients"], abs=1e-9)
+        assert together["intercept"] == pytest.approx(alone["intercept"], abs=1e-9)
+
+
+def test_each_repeat_splits_the_rows_afresh(small_run: SmallRun) -> None:
+    first, second = (model(small_run.folder, f"local.{repeat}.9999") for repeat in (1, 2))
+    assert not np.allclose(first["means"], second["means"], rtol=1e-6)
+
+
+def test_the_screen_shows_progress_then_a_table_and_the_report_last(small_run: SmallRun) -> None:
+    progress, shown = small_run.process.stderr, small_run.process.stdout.strip().splitlines()
+    assert "repeat 2 of 2: fedavg trained in" in progress
+    assert [line.split()[:2] for line in shown[1:6]] == [[entry["id"], "ok"] for entry in small_run.run["cases"]]
+    assert shown[-1] == f"report: {small_run.folder / 'report.html'}"
+
+
+def test_the_same_seed_gives_the_same_models(small_run: SmallRun, tmp_path: Path, keep_signals: None) -> None:
+    options = ["--suite", str(small_run.suite), "--out", str(tmp_path), *small_run.data_options]
+    assert main([*options, "--repeats", "1", "--engine", "centralised", "federated"]) == 0
+    folder = only_run(tmp_path)
+    again = sorted((folder / "models").iterdir())
+    assert len(again) == 4
+    for path in again:
+        assert path.read_text() == (small_run.folder / "models" / path.name).read_text()
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_help_shows_examples(capsys: Lines) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert "examples:" in shown
+    assert "--resume" in shown
+
+
+def test_list_shows_engines_datasets_and_suites(capsys: Lines, keep_signals: None) -> None:
+    assert main(["--list"]) == 0
+    shown = capsys.readouterr().out
+    for name in (*ENGINES, *schema.available(), "lending_club", "synthetic", "tabular"):
+        assert re.search(rf"^  {re.escape(name)} +\S", shown, re.MULTILINE)
+
+
+def test_engine_split_and_repeats_lie_over_the_suite(inputs: Path, keep_signals: None) -> None:
+    plan = [{"id": "alone", "engine": "centralised"}, {"id": "each", "engine": "local"}]
+    small = write_suite(inputs / "two.yml", plan, repeats=3)
+    options = ["--suite", str(small), "--out", str(inputs / "out")]
+    assert main([*options, "--engine", "local", "--split", "quantity:4:5", "--repeats", "1"]) == 0
+    run = store.load(only_run(inputs / "out"))
+    (entry,) = run["cases"]
+    assert (entry["id"], entry["repeats"], entry["split"]) == ("each", 1, "quantity:4:5")
+    assert [party["party"] for party in entry["parties"]] == ["9999", "9998", "9997", "10000"]
+
+
+def test_several_files_are_one_a_party(inputs: Path, keep_signals: None) -> None:
+    files = [
+        str(write_csv(inputs / f"{n}.csv", rows, seed=n, first_id=1000 * n)) for n, rows in enumerate((100, 200, 50))
+    ]
+    test = str(write_csv(inputs / "test.csv", 80, seed=9, first_id=9000))
+    options = ["--suite", str(inputs / "small.yml"), "--out", str(inputs / "out"), "--label", "ill", "--id", "patient"]
+    assert main([*options, "--data", *files, "--test", test]) == 0
+    run = store.load(only_run(inputs / "out"))
+    (facts,) = run["datasets"].values()
+    (divided,) = facts["splits"].values()
+    assert [party["rows"] for party in divided["parties"]] == [100, 200, 50]
+    assert divided["test_rows"] == 80
+    assert run["cases"][0]["split"] == "given"
+
+
+def test_the_report_comes_in_another_language_too(inputs: Path, capsys: Lines, keep_signals: None) -> None:
+    assert main(["--suite", str(inputs / "small.yml"), "--out", str(inputs / "out"), "--lang", "zh"]) == 0
+    folder = only_run(inputs / "out")
+    pages = [folder / "report.html", folder / "report.zh.html"]
+    assert capsys.readouterr().out.splitlines()[-2:] == [f"report: {page}" for page in pages]
+    before = [page.read_text(encoding="utf-8") for page in pages]
+    assert ['<html lang="zh-CN">' in text for text in before] == [False, True]
+    pages[1].write_text("old")  # as where hosts have brought something since
+    assert main(["--resume", str(folder)]) == 0
+    assert [page.read_text(encoding="utf-8") for page in pages] == before
+
+
+def test_synthetic_loans_need_no_file(inputs: Path, keep_signals: None) -> None:
+    loans = {"loans": {"kind": "synthetic", "rows": 3000}}
+    balance = {"method": "smote", "where": "party"}
+    small = write_suite(
+        inputs / "loans.yml",
+        [{"id": "alone", "engine": "centralised"}],
+        datasets=loans,
+        defaults={"balance": balance},
+    )
+    assert main(["--suite", str(small), "--out", str(inputs / "out"), "--charged-off-share", "0.3"]) == 0
+    run = store.load(only_run(inputs / "out"))
+    facts = run["datasets"]["loans"]
+    assert (facts["synthetic"], facts["features"]) == (True, 37)
+    assert facts["class_counts"][0] / facts["rows"] == pytest.approx(0.3, abs=0.01)
+    (divided,) = facts["splits"].values()
+    assert all(len(set(party["class_counts"])) == 1 for party in divided["parties"])
+
+
+# --- wrong input -----------------------------------------------------------------------------------------------------
+
+
+def spoilt(path: Path, row: int, column: str, value: str) -> str:
+    """The small table with one field changed."""
+    frame = pd.read_csv(path.parent / "table.csv", dtype=str, keep_default_na=False)
+    frame.loc[row, column] = value
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+def data_of(inputs: Path, kind: str) -> list[str]:
+    """Command line options that name wrong data."""
+    good, labelled = str(inputs / "table.csv"), ["--label", "ill", "--id", "patient"]
+    bad = inputs / "bad.csv"
+    if kind == "missing":
+        return ["--data", str(inputs / "nowhere.csv"), *labelled]
+    if kind == "missing loans":
+        return ["--data", str(inputs / "nowhere.csv")]
+    if kind == "missing test":
+        return ["--data", good, *labelled, "--test", str(inputs / "nowhere.csv")]
+    if kind == "binary":
+        bad.write_bytes(bytes(range(256)) * 50)
+        return ["--data", str(bad), *labelled]
+    if kind == "not gzip":
+        (inputs / "bad.csv.gz").write_text("a,b\n1,2\n")
+        return ["--data", str(inputs / "bad.csv.gz"), *labelled]
+    if kind == "empty":
+        bad.write_text("")
+        return ["--data", str(bad), *labelled]
+    if kind == "no rows":
+        bad.write_text(Path(good).read_text().splitlines()[0] + "\n")
+        return ["--data", str(bad), *labelled]
+    if kind == "no label":
+        return ["--data", good, "--label", "healthy"]
+    if kind == "not loans":
+        return ["--data", good]
+    if kind == "one class":
+        frame = pd.read_csv(good, dtype=str)
+        frame.assign(ill="1").to_csv(bad, index=False)
+        return ["--data", str(bad), *labelled]
+    if kind == "other columns":
+        pd.read_csv(good, dtype=str).rename(columns={"age": "years"}).to_csv(bad, index=False)
+        return ["--data", good, str(bad), *labelled]
+    if kind == "ids twice":
+        return ["--data", good, good, *labelled]
+    return [
+        "--data",
+        spoilt(bad, 41, "pulse", {"text": "fast", "NaN": "NaN", "gap": "", "inf": "inf"}[kind]),
+        *labelled,
+    ]
+
+
+def refused(capsys: Lines, out: Path, arguments: list[str]) -> str:
+    """Run the command line, check that it refuses in one line and leaves nothing, and return the line."""
+    status = main([*arguments, "--out", str(out)])
+    captured = capsys.readouterr()
+    assert status == 2, captured
+    lines = captured.err.strip().splitlines()
+    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert "Traceback" not in captured.err
+    assert not out.parent.exists()
+    return lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint"),
+    [
+        ("missing", "nowhere.csv"),
+        ("missing loans", "nowhere.csv"),
+        ("missing test", "nowhere.csv"),
+        ("binary", "bad.csv"),
+        ("not gzip", "bad.csv.gz"),
+        ("empty", "empty"),
+        ("no rows", "no rows"),
+        ("no label", "'healthy'"),
+        ("not loans", "table.csv"),
+        ("one class", "two different values"),
+        ("other columns", "'years'"),
+        ("ids twice", "more than once"),
+        ("text", "column pulse, data row 42 .*'fast'"),
+        ("NaN", "column pulse, data row 42 .*'NaN'"),
+        ("gap", "column pulse, data row 42 .*empty"),
+        ("inf", "column pulse, data row 42 .*'inf'"),
+    ],
+)
+def test_wrong_data_get_one_line(inputs: Path, capsys: Lines, keep_signals: None, kind: str, complaint: str) -> None:
+    line = refused(capsys, inputs / "new" / "out", ["--suite", str(inputs / "small.yml"), *data_of(inputs, kind)])
+    assert re.search(complaint, line), line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--split", "25/25/49"], "sum to 99"),
+        (["--split", "halves"], "not understood"),
+        (["--split", "label:500:0.1"], "500 parties but there are only 420 rows"),
+        (["--split", "0.1/99.9"], "leaves party number 1 without a row"),
+        (["--split", "given"], "one file per party"),
+        (["--split", "column:shoe"], "'shoe'"),
+        (["--engine", "spark"], "'spark'; it has centralised"),
+        (["--privacy", "paillier"], "'paillier'; it has plain"),
+        (["--repeats", "0"], "repeats"),
+        (["--id", "patient"], "needs --label"),
+        (["--test", "t.csv"], "needs --label"),
+        (["--label", "ill"], "--data"),
+        (["--data", "a.csv", "b.csv"], "need --label"),
+        (["--label", "ill", "--data", "a.csv", "--charged-off-share", "0.2"], "not with --label"),
+        (["--charged-off-share", "0.2"], "charged_off_share"),
+        (["--suite", "nowhere"], "'nowhere' is unknown; choose from cluster, fate, privacy, quick"),
+        (["--suite", "nowhere.yml"], "nowhere.yml"),
+    ],
+)
+def test_wrong_options_get_one_line(
+    inputs: Path, capsys: Lines, keep_signals: None, arguments: list[str], complaint: str
+) -> None:
+    line = refused(capsys, inputs / "new" / "out", ["--suite", str(inputs / "small.yml"), *arguments])
+    assert complaint in line
+
+
+@pytest.mark.parametrize(
+    ("entry", "settings", "complaint"),
+    [
+        ({"engine": "federated", "training": {"batch_size": 32}}, {}, "FedSGD takes full batches"),
+        ({"engine": "centralised"}, {"warmup_epochs": 5}, "leave none to measure"),
+        ({"engine": "magic"}, {}, "'magic' is unknown"),
+        ({"engine": "local"}, {"test_share": 1.5}, "test_share"),
+        ({"engine": "local", "balance": {"where": "after"}}, {}, "balance"),
+    ],
+)
+def test_wrong_suites_get_one_line(
+    inputs: Path, capsys: Lines, keep_signals: None, entry: dict[str, Any], settings: dict[str, Any], complaint: str
+) -> None:
+    bad = write_suite(inputs / "bad.yml", [{"id": "one", **entry}], **settings)
+    assert complaint in refused(capsys, inputs / "new" / "out", ["--suite", str(bad)])
+
+
+def test_a_results_folder_that_cannot_be_made(inputs: Path, capsys: Lines, keep_signals: None) -> None:
+    (inputs / "file.txt").write_text("here already")
+    status = main(["--suite", str(inputs / "small.yml"), "--out", str(inputs / "file.txt" / "x")])
+    assert status == 2
+    assert re.fullmatch(r"error: .*file\.txt.*--out\n", capsys.readouterr().err)
+    assert (inputs / "file.txt").read_text() == "here already"
+
+
+def test_a_results_folder_that_was_there_stays(inputs: Path, keep_signals: None) -> None:
+    (inputs / "out").mkdir()
+    assert main(["--suite", str(inputs / "small.yml"), "--out", str(inputs / "out"), "--split", "label:500:1"]) == 2
+    assert list((inputs / "out").iterdir()) == []
+
+
+def test_a_wrong_option_from_outside(inputs: Path) -> None:
+    """Once in a process of its own: the status that a shell sees."""
+    done = bench("--suite", inputs / "small.yml", "--out", inputs / "out", "--split", "1/2/3")
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*sum to 6.*\n", done.stderr)
+    assert done.stdout == ""
+
+
+def test_debug_shows_where_an_error_arose(inputs: Path, capsys: Lines, keep_signals: None) -> None:
+    assert main(["--suite", str(inputs / "small.yml"), "--split", "halves", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
