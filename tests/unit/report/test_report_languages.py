@@ -33,7 +33,7 @@ from bench.report import writer
 from bench.stats import comparison
 from bench.suites import schema
 
-CATALOGUE = ROOT / "bench" / "locale" / "zh" / "LC_MESSAGES"
+CATALOGUE = ROOT / "bench" / "i18n" / "locale" / "zh" / "LC_MESSAGES"
 # Attributes whose value a reader sees or hears.
 SPOKEN = ("aria-label", "title", "lang")
 # Names that are not translated, beside those of the run itself.
@@ -247,7 +247,7 @@ def placeholders(text: str) -> set[str]:
 
 
 def test_every_message_has_a_translation_with_the_same_placeholders() -> None:
-    with (ROOT / "bench" / "locale" / "babel.cfg").open() as file:
+    with (ROOT / "bench" / "i18n" / "locale" / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
     keywords = {"gettext": None, "_": None, "ngettext": (1, 2), "gettext_noop": None}
     used = {found[2] for found in extract_from_dir(ROOT, methods, options, keywords)}

@@ -13,6 +13,7 @@ from page_helpers import Page, change
 from test_gains import made
 
 from bench.report import writer
+from bench.report.sections import gains as gains_section
 from bench.report.sections import thesis
 from bench.stats import formatting
 
@@ -97,7 +98,7 @@ def test_the_smaller_of_two_parties_gains_where_its_interval_says_so(gains: tupl
     }
     run, scores = made(splits)
     run["suite"] = {"name": thesis.SUITE}
-    table = thesis.section(run, gains.gains(run, scores))
+    table = thesis.section(run, gains_section.gains(run, scores))
     assert table is not None
     (row,) = (row for row in table.rows if row[0].text.startswith("Figure 4-3"))
     assert row[3].text == answer
