@@ -8,9 +8,37 @@ in the list, for the runs that hold it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 
 from bench.i18n.language import gettext, gettext_noop
+
+Value = str | int | float
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line that is recorded: a ``code`` for programs, and for readers its English ``text`` with ``values``.
+
+    ``text`` is a template of str.format, marked with gettext_noop where it is written, so that the line can be said in
+    another language later. A template is made once, as a constant of the module whose line it is:
+    ``ITERATIONS = Message("scikit_learn_iterations", gettext_noop("the solver took {n} iterations"))``; its lines are
+    ``ITERATIONS.of(n=7)``.
+    """
+
+    code: str
+    text: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def of(self, **values: Value) -> Message:
+        """Return the line of this template with ``values``."""
+        return Message(self.code, self.text, values)
+
+    def __str__(self) -> str:
+        """Say the line in the language spoken."""
+        return gettext(self.text).format(**self.values) if self.values else gettext(self.text)
+
 
 # A placeholder takes any text that is no line of its own, but for {line}, which is translated too.
 LINES = (
@@ -200,6 +228,8 @@ LINES = (
 
 def say(recorded: object) -> str:
     """Return a recorded line in the language spoken."""
+    if isinstance(recorded, Message):
+        return str(recorded)
     text = str(recorded).strip()
     for pattern, template in _patterns():
         found = pattern.fullmatch(text)
