@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -12,13 +11,15 @@ from bench.i18n import messages
 from bench.i18n.language import gettext, gettext_noop, sequence
 from bench.measure.spans import PHASES
 from bench.pages import charts
-from bench.results import selection
-from bench.results.selection import Case, Write, label_of
-from bench.stats import comparison, formatting
-from bench.stats.summaries import dig, measured
+from bench.results.record import PartyTime
+from bench.results.view import CaseView
+from bench.stats import formatting
+from bench.stats.comparison import UNKNOWN, Comparison
+from bench.stats.formatting import Write
+from bench.stats.summaries import Summary
 
 # Unlike what was not measured: nothing was there to measure.
-NONE = gettext_noop("none")
+NOT_APPLICABLE = gettext_noop("not applicable")
 # Cases further apart than this do not fit one scale: the shorter bars could not be read.
 LARGEST_RATIO = 20
 
@@ -64,13 +65,13 @@ def seconds(moment: float | None) -> Cell:
     return Cell(gettext(formatting.NOT_MEASURED)) if moment is None else Cell(formatting.number(moment), "", moment)
 
 
-def by_case(rows: Iterable[tuple[Case, list[Cell]]]) -> list[list[Cell]]:
+def by_case(rows: Iterable[tuple[CaseView, list[Cell]]]) -> list[list[Cell]]:
     """Put the name of the case over its rows."""
     body: list[list[Cell]] = []
     last = None
     for case, cells in rows:
         if case is not last:
-            body.append([Cell(label_of(case))])
+            body.append([Cell(case.label)])
             last = case
         body.append(cells)
     return body
@@ -81,79 +82,76 @@ def text(value: object) -> Cell:
     return Cell(gettext(formatting.NOT_MEASURED) if value is None else str(value))
 
 
-def figure(summary: Any, write: Write, absent: str = formatting.NOT_MEASURED) -> Cell:
-    """Return a cell with the median of a summary and its spread, or with ``absent``."""
-    found = measured(summary)
-    if found is None:
+def figure(summary: Summary | None, write: Write, absent: str = formatting.NOT_MEASURED) -> Cell:
+    """Return a cell with the median of a summary and its range, or with ``absent``."""
+    if summary is None:
         return Cell(gettext(absent))
-    return Cell(write(found["median"]), selection.spread_of(found, write), found["median"])
+    return Cell(write(summary.median), formatting.range_of(summary, write), summary.median)
 
 
-def absent(case: Case) -> str:
+def absent(case: CaseView) -> str:
     """Say why a case has no figure: there is nothing (no network, a solver without epochs), or nobody measured it."""
-    return NONE if case.get("network") == "none" or without_epochs(case) else formatting.NOT_MEASURED
+    nothing = case.record.network == "none" or case.without_epochs
+    return NOT_APPLICABLE if nothing else formatting.NOT_MEASURED
 
 
-def without_epochs(case: Case) -> bool:
-    """Say whether the case trained with a solver that knows no epochs."""
-    run = case.get("epochs_run") or []
-    return bool(run) and all(epochs is None for epochs in run)
+def repeats_of(cases: Iterable[CaseView]) -> str:
+    """Write how many repeats the figures stand on, for captions."""
+    return formatting.repeats(len(case.record.repeats_done) for case in cases)
 
 
-def time_writer(summaries: Iterable[Any]) -> tuple[Write, str]:
+def time_writer(found: Iterable[Summary | None]) -> tuple[Write, str]:
     """Choose the unit of a table of durations."""
-    unit = formatting.time_unit(found["median"] for summary in summaries if (found := measured(summary)))
+    unit = formatting.time_unit(summary.median for summary in found if summary)
     return (lambda value: formatting.in_unit(value, unit)), unit.name
 
 
-def byte_writer(summaries: Iterable[Any]) -> tuple[Write, str]:
+def byte_writer(found: Iterable[Summary | None]) -> tuple[Write, str]:
     """Choose the unit of a table of bytes."""
-    unit = formatting.byte_unit(found["median"] for summary in summaries if (found := measured(summary)))
+    unit = formatting.byte_unit(summary.median for summary in found if summary)
     return (lambda value: formatting.in_unit(value, unit)), unit.name
 
 
-def ratio(case: Case, base: Case | None) -> Cell:
+def ratio(case: CaseView, base: CaseView | None) -> Cell:
     """Write how many times as long an epoch is as that of ``base``, with the paired interval over the repeats."""
     if base is case:
-        return Cell(gettext("the measure"))
-    if case.get("engine") == "local":
+        return Cell(gettext("reference"))
+    if case.kind == "local":
         return Cell(gettext("own rows only"))
-    if base is None and dig(case, "time", "epoch_seconds"):
+    if base is None and case.epoch:
         return Cell(gettext("nothing to compare with"))
-    relation = selection.relate_times(case, base) if base else None
-    if relation is None:
+    compared = case.times_against(base) if base else None
+    if compared is None:
         return Cell(gettext(absent(case)))
-    if relation.estimate is None or relation.low is None or relation.high is None:
-        too_few = relation.verdict == comparison.TOO_FEW
-        why = gettext("fewer than 3 repeats") if too_few else messages.say(relation.verdict)
-        return Cell(gettext("cannot tell"), why)
-    interval = f"{formatting.number(relation.low)}{formatting.TO}{formatting.number(relation.high)}"
-    verdict = [messages.say(relation.verdict)] if relation.verdict == comparison.NO_DIFFERENCE else []
-    return Cell(formatting.number(relation.estimate), sequence([*verdict, interval]), relation.estimate)
+    if compared.estimate is None or compared.interval is None:
+        return Cell(gettext("unknown"), formatting.verdict(compared))
+    spread = formatting.span(*map(formatting.number, compared.interval))
+    called = [formatting.verdict(compared)] if compared.verdict == "not significant" else []
+    return Cell(formatting.number(compared.estimate), sequence([*called, spread]), compared.estimate)
 
 
-def gap(relation: comparison.Relation) -> str:
+def gap(compared: Comparison) -> str:
     """Write a difference of scores with its interval, or why there is none."""
-    if relation.estimate is None:
-        return messages.say(relation.verdict)
-    estimate = formatting.difference(relation.estimate)
-    if relation.low is None or relation.high is None:
-        return gettext("{gap}, {why}", gap=estimate, why=messages.say(relation.verdict))
-    low, high = formatting.difference(relation.low), formatting.difference(relation.high)
+    if compared.estimate is None or compared.verdict in UNKNOWN:
+        return formatting.verdict(compared)
+    estimate = formatting.difference(compared.estimate)
+    if compared.interval is None:
+        return gettext("{gap}, {why}", gap=estimate, why=formatting.verdict(compared))
+    low, high = map(formatting.difference, compared.interval)
     return gettext("{gap} ({low} to {high})", gap=estimate, low=low, high=high)
 
 
 def phase_plot(
-    rows: Sequence[tuple[Case, str, Mapping[str, Any]]], title: str, unit: str, write: Write, spoken: str
+    rows: Sequence[tuple[CaseView, str, PartyTime]], title: str, unit: str, write: Write, spoken: str
 ) -> Plot:
-    """Stack the median of every phase, one bar a process; ``rows`` hold (case, process, its part of time.by_party)."""
+    """Stack the median of every phase, one bar a process; ``rows`` hold (case, process, its times)."""
     bars = []
-    for case, party, facts in rows:
-        medians = {name: found["median"] for name in PHASES if (found := measured(dig(facts, "phases", name)))}
+    for case, party, times in rows:
+        medians = {name: times.phases[name].median for name in PHASES if name in times.phases}
         segments = [charts.Segment(name, messages.say(name), value) for name, value in medians.items()]
-        epoch = measured(facts.get("epoch_seconds"))
-        total = f"{write(epoch['median'])}{formatting.SPACE}{unit}" if epoch else gettext(formatting.NOT_MEASURED)
-        bars.append(charts.Bar(party, segments, total, label_of(case)))
+        epoch = times.epoch_seconds
+        total = f"{write(epoch.median)}{formatting.SPACE}{unit}" if epoch else gettext(formatting.NOT_MEASURED)
+        bars.append(charts.Bar(party, segments, total, case.label))
     lengths: dict[str, float] = {}
     for bar in bars:
         lengths[bar.group] = max(lengths.get(bar.group, 0.0), sum(part.value for part in bar.segments))

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.model.metrics import METRICS
+from bench.results.record import OLDEST_VERSION, OUTLINE, SCHEMA_VERSION, RunRecord, from_json, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 2
-
+KEYS_OF_SCORES = ("case", "repeat", "model", "party")
 COLUMNS: dict[str, list[str]] = {
     "epochs.csv": "case,repeat,party,role,epoch,phase,seconds,cpu_seconds,bytes_sent,bytes_received,loss".split(","),
-    "scores.csv": ["case", "repeat", "model", "party", *METRICS],
+    "scores.csv": [*KEYS_OF_SCORES, *METRICS],
     "resources.csv": (
         "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"
     ).split(","),
 }
-_CONDITIONS_OF_VERSION_1 = ("the machine is virtual", "processes (parties and arbiter) share")
 _TEXT = dict.fromkeys(("case", "party", "role", "phase", "model", "host"), str)
 
 
@@ -77,65 +76,39 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def save(folder: Path, run: Mapping[str, Any]) -> None:
+def save(folder: Path, run: RunRecord) -> None:
     """Write ``run.json``."""
-    write_json(folder / "run.json", run)
+    write_json(folder / "run.json", to_json(run))
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """Read ``run.json``, check that this version understands it, and bring one of an older schema up to this one.
+def load(folder: Path) -> RunRecord:
+    """Read ``run.json`` and check that this version understands it.
 
     Raises UserError when the folder is not a run, the file is damaged, or its schema is newer than this program.
     """
     path = Path(folder) / "run.json"
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{folder}: not a run folder (it has no run.json); name one from results/") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
-    version = run.get("schema_version") if isinstance(run, dict) else None
+    version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):
         raise UserError(f"{path}: no schema_version in it; this is not a run of this kit")
     if version > SCHEMA_VERSION:
         raise UserError(
             f"{path}: schema version {version} is newer than this program's {SCHEMA_VERSION}; update the kit"
         )
-    missing = {"run_id", "suite", "environment", "datasets", "cases"} - set(run)
+    if version < OLDEST_VERSION:
+        raise UserError(f"{path}: schema version {version} was never released; the run must be repeated")
+    missing = set(OUTLINE) - set(content)
     if missing:
         raise UserError(f"{path}: {', '.join(sorted(missing))} missing; the file is damaged")
-    if wrong := _misshapen(run):
-        raise UserError(f"{path}: {wrong[0]} is not as it was written; the run must be repeated")
-    return _upgraded(run) if version < SCHEMA_VERSION else dict(run)
-
-
-def _upgraded(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run of schema version 1 in the shape of version 2 (docs/results.md).
-
-    What it did not record is not measured. Its warnings held what are conditions now. It keeps its version.
-    """
-    environment = dict(run["environment"])
-    warnings = environment.get("warnings") or []
-    conditions = [line for line in warnings if any(mark in str(line) for mark in _CONDITIONS_OF_VERSION_1)]
-    environment |= {"warnings": [line for line in warnings if line not in conditions], "conditions": conditions}
-    return {**run, "environment": environment}
-
-
-def _misshapen(run: Mapping[str, Any]) -> list[str]:
-    """Name the parts of a run's outline that have another shape than docs/results.md gives them.
-
-    Whoever reads on then meets gaps at most.
-    """
-    outline = {"suite": dict, "environment": dict, "datasets": dict, "cases": list}
-    wrong = [name for name, shape in outline.items() if not isinstance(run[name], shape)]
-    if wrong:
-        return wrong
-    wrong = [f"datasets.{name}" for name, facts in run["datasets"].items() if not isinstance(facts, dict)]
-    return wrong + [
-        f"cases[{place}]"
-        for place, case in enumerate(run["cases"])
-        if not (isinstance(case, dict) and isinstance(case.get("id"), str))
-    ]
+    try:
+        return from_json(content)
+    except ValueError as error:
+        raise UserError(f"{path}: it is not as it was written ({error}); the run must be repeated") from error
 
 
 def append_rows(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.i18n.language import gettext, gettext_noop
+from bench.i18n.language import gettext, gettext_noop, ngettext
+
+if TYPE_CHECKING:  # SciPy takes a while to import, and a served model does without
+    from bench.stats.comparison import Comparison
+    from bench.stats.summaries import Summary
+
+Write = Callable[[float], str]
 
 NOT_MEASURED = gettext_noop("not measured")
-
-ONE_VALUE = gettext_noop("(one value: no spread)")
-
 SPACE = "\N{NO-BREAK SPACE}"  # between a number and its unit
-
 TO = "\N{EN DASH}"
-
 CONFIDENCE = "95 %"  # of all intervals, as headings write it
+_SIGNS = ("+", "\N{MINUS SIGN}")
+_EQUALS = f"{SPACE}={SPACE}"
 
-SIGNS = ("+", "\N{MINUS SIGN}")
+_VERDICTS = {
+    "slower": gettext_noop("slower"),
+    "faster": gettext_noop("faster"),
+    "more": gettext_noop("more"),
+    "fewer": gettext_noop("fewer"),
+    "less": gettext_noop("less"),
+    "higher": gettext_noop("higher"),
+    "lower": gettext_noop("lower"),
+    "identical": gettext_noop("identical"),
+    "differs": gettext_noop("differs (neither side varies)"),
+    "differs by a constant": gettext_noop("differs (by the same in every repeat)"),
+    "too few values": gettext_noop("unknown (fewer than 3 values on a side)"),
+}
 
 
 class Unit(NamedTuple):
@@ -101,3 +116,51 @@ def size(value: float) -> str:
     """Write a number of bytes in its own best unit."""
     unit = byte_unit([value])
     return f"{in_unit(value, unit)}{SPACE}{unit.name}"
+
+
+def range_of(summary: Summary, write: Write) -> str:
+    """Write the lowest and the highest value of a summary."""
+    if summary.n == 1:
+        return gettext("(one value)")
+    if summary.low == summary.high:
+        return gettext("all {n} equal", n=summary.n)
+    return span(write(summary.low), write(summary.high))
+
+
+def span(low: str, high: str) -> str:
+    """Join the ends of a range or an interval."""
+    # A dash between two signs would read as one more sign.
+    signed = low[:1] in _SIGNS or high[:1] in _SIGNS
+    return gettext("{low} to {high}", low=low, high=high) if signed else f"{low}{TO}{high}"
+
+
+def in_words(summary: Summary | None, write: Write, unit: str = "") -> str:
+    """Write a summary for a sentence: the median, then the range and the number of repeats in brackets."""
+    if summary is None:
+        return gettext(NOT_MEASURED)
+    value, spread = f"{write(summary.median)}{unit}", range_of(summary, write)
+    if summary.n == 1:
+        return gettext("{value} {spread}", value=value, spread=spread)
+    if summary.low == summary.high:
+        return gettext("{value} ({spread})", value=value, spread=spread)
+    return gettext("{value} ({spread}, {n})", value=value, spread=f"{spread}{unit}", n=f"n{_EQUALS}{summary.n}")
+
+
+def repeats(counts: Iterable[int]) -> str:
+    """Write how many repeats the figures of several cases stand on, for captions."""
+    found = sorted(set(counts) - {0})
+    if not found:
+        return gettext("n = 0 repeats")
+    several = gettext("{low} to {high}", low=found[0], high=found[-1])
+    spoken = f"n{_EQUALS}{several if len(found) > 1 else found[0]}"
+    return ngettext("{n} repeat a case", "{n} repeats a case", found[-1], n=spoken)
+
+
+def verdict(comparison: Comparison, missing: str | None = None) -> str:
+    """Say what a comparison called. ``missing`` names the side without values where that is the verdict."""
+    if comparison.verdict == "not significant":
+        neutral = "1" if comparison.kind == "ratio" else "0"
+        return gettext("not significant ({confidence} CI includes {value})", confidence=CONFIDENCE, value=neutral)
+    if comparison.verdict == "not measured":
+        return gettext("not measured in {side}", side=missing) if missing else gettext(NOT_MEASURED)
+    return gettext(_VERDICTS[comparison.verdict])
