@@ -21,6 +21,7 @@ from bench.load.measurement import LoadTest
 from bench.load.step import Target, Times
 from bench.measure import environment
 from bench.results import load_tests, store
+from bench.results.record import RunRecord
 from bench.serve.service import model_file, read_token
 from bench.stats import formatting
 
@@ -117,7 +118,7 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
     return status
 
 
-def _asked(chosen: argparse.Namespace, run: dict[str, Any]) -> tuple[list[requests.Asked], tuple[str, ...]]:
+def _asked(chosen: argparse.Namespace, run: RunRecord) -> tuple[list[requests.Asked], tuple[str, ...]]:
     """Return the requests, and the options with which the locust file makes the same."""
     if chosen.target == "flow":
         return requests.flow(), ("--target", "flow")
@@ -138,13 +139,13 @@ def _asked(chosen: argparse.Namespace, run: dict[str, Any]) -> tuple[list[reques
 
 @contextmanager
 def _jobs(
-    chosen: argparse.Namespace, run: dict[str, Any], to: exchange.Address, token: str | None, facts: dict[str, Any]
+    chosen: argparse.Namespace, run: RunRecord, to: exchange.Address, token: str | None, facts: dict[str, Any]
 ) -> Iterator[None]:
     """Submit jobs while the block runs, where the target is a FATE Flow; they stand in ``facts``."""
     if chosen.target != "flow" or not chosen.jobs_per_minute:
         yield
         return
-    roles = [{party["role"]: str(party["party"]) for party in case.get("parties") or []} for case in run["cases"]]
+    roles = [{party.role: party.party for party in case.parties} for case in run.cases]
     known = {"guest": "9999", "host": "9998"}
     found = next((parties for parties in roles if known.keys() <= parties.keys()), known)
     with jobs.submitting(to, token, (found["guest"], found["host"]), chosen.jobs_per_minute) as submitted:

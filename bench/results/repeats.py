@@ -6,9 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+import msgspec
+
 from bench.engines.contract import Outcome, PartyTrace
 from bench.measure.spans import PHASES, epoch_rows
-from bench.stats.summaries import summarise
+from bench.results.record import Resources, Time, Traffic
+from bench.stats.summaries import Summary, summarise
 
 Tree = dict[str, Any]
 
@@ -125,31 +128,38 @@ def _party_resources(key: str, party: PartyTrace, outcome: Outcome) -> Tree:
     }
 
 
-def over_repeats(repeats: Sequence[Tree]) -> Tree:
-    """Turn the figures of finished repeats into summaries, and name the critical party: the one with the most rows.
+class Measured(msgspec.Struct):
+    """The part of a case's record that its repeats' figures are summarised to."""
+
+    metrics: dict[str, Summary] = {}
+    models: dict[str, dict[str, Summary]] = {}
+    time: Time | None = None
+    bytes: Traffic | None = None
+    resources: Resources | None = None
+
+
+def over_repeats(repeats: Sequence[Tree]) -> Measured:
+    """Summarise the figures of finished repeats, and name the critical party: the one with the most rows.
 
     Its computing takes longest, so the others wait for it, and its epoch stands for the case.
     """
-    merged: Tree = _merge(repeats) or {}
-    by_party: Tree = (merged.get("time") or {}).get("by_party") or {}
-    sizes = {key: value["rows"]["median"] for key, value in by_party.items() if value["rows"]}
-    if sizes:
-        critical = max(sizes, key=lambda key: sizes[key])
-        largest = by_party[critical]
-        merged["time"] |= {
-            "critical_party": critical,
-            "epoch_seconds": largest["epoch_seconds"],
-            "attributed_share": largest["attributed_share"],
-        }
-    return merged
+    measured = msgspec.convert(_merge(repeats) or {}, Measured)
+    time = measured.time
+    sizes = {key: times.rows.median for key, times in time.by_party.items() if times.rows} if time else {}
+    if time and sizes:
+        time.critical_party = max(sizes, key=lambda key: sizes[key])
+        largest = time.by_party[time.critical_party]
+        time.epoch_seconds, time.attributed_share = largest.epoch_seconds, largest.attributed_share
+    return measured
 
 
 def _merge(values: Sequence[Any]) -> Any:
-    """Merge trees of the same shape: a summary where there were numbers, None where nothing was measured."""
+    """Merge trees of the same shape: a summary where there were numbers, nothing where nothing was measured."""
     known = [value for value in values if value is not None]
     if not known:
         return None
     if isinstance(known[0], dict):
         keys = list(dict.fromkeys(key for value in known for key in value))
-        return {key: _merge([value.get(key) for value in known]) for key in keys}
-    return summarise(known)
+        merged = {key: _merge([value.get(key) for value in known]) for key in keys}
+        return {key: value for key, value in merged.items() if value is not None}
+    return msgspec.to_builtins(summarise(known))

@@ -8,11 +8,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.cli import exit_status
+from bench.engines.fate import hosts
 from bench.errors import UserError
+from bench.results import store
 from bench.run import runner
+from bench.run.session import Session, prepare_repeat, reopen, workspace
+from bench.suites import schema
+from bench.suites.schema import Case
 
 EXAMPLES = """\
 examples:
@@ -25,6 +34,47 @@ results have been put into them, adds them to the run and writes its report agai
 
 exit status: 0 done, 1 a case failed, 2 wrong input
 """
+
+
+def order(folder: Path, repeat: int, orders: Path) -> dict[str, Any]:
+    """Write what each host needs for a repeat of the run's cases on hosts; return the cases and their parties.
+
+    Raises UserError when the folder is no run, or its data have changed since.
+    """
+    with _session(folder, repeat) as (session, cases):
+        for case in cases:
+            hosts.order(runner.job_of(session, case, repeat), f"{case.id}.{repeat}", orders / case.id)
+        store.save(session.folder, session.record)
+        parties = {case.id: [shard.party for shard in session.prepared[case.preparation].shards] for case in cases}
+        return {"repeats": session.suite.repeats, "cases": parties, "time_limit": session.suite.time_limit}
+
+
+def collect(folder: Path, repeat: int, orders: Path) -> list[str]:
+    """Add to the run what the hosts brought for a repeat, write its report, and return what failed, a line each."""
+    with _session(folder, repeat) as (session, cases):
+        session.record.finished = None
+        for case in cases:
+            runner.run_repeat(session, case, repeat, partial(hosts.collect, orders=orders / case.id))
+        runner.note_end(session.record)
+        store.save(session.folder, session.record)
+        runner.close(session)
+        entries = [session.case(case) for case in cases]
+        return [f"{entry.id}: {entry.error}" for entry in entries if entry.status == "failed"]
+
+
+@contextmanager
+def _session(folder: Path, repeat: int) -> Iterator[tuple[Session, list[Case]]]:
+    """Open a run and prepare the data of a repeat; give the cases on hosts that are still to be run in it."""
+    record = store.load(folder)
+    if record.plan is None:
+        raise UserError(f"{folder}: this run does not hold its plan; start a new one")
+    checked = schema.check(record.plan)
+    with workspace() as work:
+        session = reopen(folder, record, checked, work)
+        cases = [case for case in checked.cases if case.network == "hosts" and session.is_due(case, repeat)]
+        if cases:
+            prepare_repeat(session, repeat)
+        yield session, [case for case in cases if session.case(case).status == "pending"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,9 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.repeat < 1:
             raise UserError(f"repeat {options.repeat}: repeats are counted from 1")
         if options.command == "order":
-            print(json.dumps(runner.order_hosts(options.run, options.repeat, options.folder)))
+            print(json.dumps(order(options.run, options.repeat, options.folder)))
         else:
-            failed.extend(runner.collect_hosts(options.run, options.repeat, options.folder))
+            failed.extend(collect(options.run, options.repeat, options.folder))
 
     status = exit_status(work)
     for line in failed:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from bench.errors import UserError
 from bench.results import store
+from bench.results.record import RunRecord
 from bench.serve.app import application, served
 from bench.serve.openapi import describe
 
@@ -52,30 +53,30 @@ def load(folder: Path, case: str, repeat: int | None, name: str | None, token: s
 
     Raises UserError where the run has no such model, or its file is damaged.
     """
-    run = store.load(folder)
-    path = model_file(folder, run, case, repeat, name)
+    record = store.load(folder)
+    path = model_file(folder, record, case, repeat, name)
     try:
         model = json.loads(path.read_text(encoding="utf-8"))
         _check(model)
-        service = served(case, path.stem, str(run["run_id"]), model)
+        service = served(case, path.stem, record.run_id, model)
         description = describe(case, model, token is not None)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is no model that can be served ({error!r}); the run must be repeated") from error
     return application(service, description, token), f"model {model['model']} of case {case}, repeat {model['repeat']},"
 
 
-def model_file(folder: Path, run: dict[str, Any], case: str, repeat: int | None, name: str | None) -> Path:
+def model_file(folder: Path, record: RunRecord, case: str, repeat: int | None, name: str | None) -> Path:
     """Return the file of the model that is asked for, docs/results.md.
 
     Raises UserError where the run has no such model.
     """
-    entry = next((entry for entry in run["cases"] if entry["id"] == case), None)
+    entry = next((entry for entry in record.cases if entry.id == case), None)
     if entry is None:
-        offered = ", ".join(entry["id"] for entry in run["cases"])
+        offered = ", ".join(entry.id for entry in record.cases)
         raise UserError(f"--case: {folder} has no case {case!r}; it has {offered or 'none'}")
-    done = entry.get("repeats_done") or []
+    done = entry.repeats_done
     if not done:
-        raise UserError(f"--case: {case!r} of {folder} has no finished repeat (it is {entry.get('status')})")
+        raise UserError(f"--case: {case!r} of {folder} has no finished repeat (it is {entry.status})")
     if repeat is not None and repeat not in done:
         raise UserError(f"--repeat: {case!r} of {folder} has no finished repeat {repeat}; it has {_listed(done)}")
     prefix, suffix = f"{case}.{done[0] if repeat is None else repeat}.", ".json"
