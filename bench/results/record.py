@@ -19,7 +19,7 @@ OLDEST_VERSION = 2
 OUTLINE = ("run_id", "suite", "environment", "datasets", "cases")
 
 # What stands there is the user's or an engine's own: it is kept as it is, nulls included.
-_KEPT = frozenset(("plan", "privacy_options", "training", "balance", "figures"))
+_KEPT = frozenset(("plan", "privacy_options", "training", "balance", "figures", "values"))
 _OF_A_SUMMARY = ("median", "low", "high", "n")
 
 Line = str | Message
@@ -68,7 +68,7 @@ class EnvironmentFacts(msgspec.Struct):
     slowed: SlowDowns = msgspec.field(default_factory=SlowDowns)
     cpu_governor: str | None = None
     cpu_boost: bool | None = None
-    virtualised: bool | None = None
+    virtualised: bool | str | None = None
     warnings: list[Line] = []
     conditions: list[Line] = []
 
@@ -288,7 +288,8 @@ def to_json(record: RunRecord) -> dict[str, Any]:
 def _measured(tree: Any) -> Any:
     """Leave out what is null, and summaries that are not whole: they are not measured."""
     if isinstance(tree, Mapping):
-        if "median" in tree and any(tree.get(key) is None for key in _OF_A_SUMMARY):
+        is_summary = "median" in tree or (tree and {*tree} <= {*_OF_A_SUMMARY, "values"})
+        if is_summary and any(tree.get(key) is None for key in _OF_A_SUMMARY):
             return None
         cleaned = {key: value if key in _KEPT else _measured(value) for key, value in tree.items()}
         return {key: value for key, value in cleaned.items() if value is not None}
@@ -307,4 +308,5 @@ def _upgraded(content: Mapping[str, Any]) -> dict[str, Any]:
         return {**case, "visibility": seen, "dropped_out": case.get("lost_parties")}
 
     cases = content.get("cases")
-    return {**content, "cases": [renamed(case) for case in cases] if isinstance(cases, list) else cases}
+    known = {**content, "schema_version": SCHEMA_VERSION}
+    return {**known, "cases": [renamed(case) for case in cases] if isinstance(cases, list) else cases}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 
@@ -16,7 +16,7 @@ class Summary:
     low: float
     high: float
     n: int
-    values: list[float]
+    values: list[float] = field(default_factory=list)
 
     @property
     def relative_range(self) -> float | None:

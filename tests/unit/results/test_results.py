@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.results import store
 
-# Left by the kit's first version that ran suites (its revision is in the file).
-OLD_RUN = ROOT / "tests" / "data" / "run-of-version-1"
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=8)
 numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 
@@ -37,14 +34,6 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         store.write_json(tmp_path / "file.txt" / "run.json", {})
 
 
-def test_a_run_of_the_first_schema_is_brought_up_to_this_one() -> None:
-    run = store.load(OLD_RUN)
-    assert run["schema_version"] == 1  # as it was recorded: its trace is of that version
-    assert len(run["environment"]["warnings"]) == 1
-    assert run["environment"]["warnings"][0].startswith("the machine was busy")
-    assert [line.split()[1] for line in run["environment"]["conditions"]] == ["processes", "machine"]
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_refused_and_the_old_file_stays(tmp_path: Path, value: float) -> None:
     store.write_json(tmp_path / "run.json", {"old": 1})
@@ -59,12 +48,13 @@ def test_what_is_no_number_is_refused_and_the_old_file_stays(tmp_path: Path, val
     [
         (None, "no run.json"),
         ("", "cannot be read"),
-        ('{"schema_version": 1, "run_id"', "cannot be read"),
+        ('{"schema_version": 3, "run_id"', "cannot be read"),
         ("\xff\xfe", "cannot be read"),
         ("[]", "no schema_version"),
         ('{"run_id": "x"}', "no schema_version"),
         ('{"schema_version": 99}', "newer than"),
-        ('{"schema_version": 1, "run_id": "x"}', "cases, datasets, environment, suite missing"),
+        ('{"schema_version": 1}', "never released"),
+        ('{"schema_version": 3, "run_id": "x"}', "cases, datasets, environment, suite missing"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path: Path, text: str | None, reason: str) -> None:
