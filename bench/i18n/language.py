@@ -22,6 +22,7 @@ DEFAULT = "en"
 LOCALE = Path(__file__).resolve().parent / "locale"
 _ENGLISH = standard.NullTranslations()
 _messages: ContextVar[standard.NullTranslations] = ContextVar("messages", default=_ENGLISH)
+_spoken: ContextVar[str] = ContextVar("spoken", default=DEFAULT)
 
 
 @contextmanager
@@ -36,11 +37,17 @@ def spoken(language: str) -> Iterator[None]:
         raise UserError(
             f"language {language}: its messages are not in {LOCALE}; run from a complete checkout of the kit"
         ) from error
-    token = _messages.set(found)
+    tokens = _messages.set(found), _spoken.set(language)
     try:
         yield
     finally:
-        _messages.reset(token)
+        _messages.reset(tokens[0])
+        _spoken.reset(tokens[1])
+
+
+def current() -> str:
+    """Return the language spoken, a key of LANGUAGES."""
+    return _spoken.get()
 
 
 def gettext(message: str, **values: object) -> str:

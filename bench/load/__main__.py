@@ -20,6 +20,8 @@ from bench.load import exchange, jobs, measurement, options, preflight, requests
 from bench.load.measurement import LoadTest
 from bench.load.step import Target, Times
 from bench.measure import environment
+from bench.report.sections.load import maximum
+from bench.report.writer import render_all
 from bench.results import load_tests, store
 from bench.results.record import RunRecord
 from bench.serve.service import model_file, read_token
@@ -100,12 +102,8 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
         print(f"{facts['stopped']}; finished steps: {len(facts['steps'])}", file=sys.stderr)
     if not facts["steps"]:
         return status
-    # Late, since it brings what draws the report along.
-    from bench.report.sections import load
-    from bench.report.writer import render_all
-
     if facts["knee"]:
-        print(f"knee: {load.knee(facts)}".replace(formatting.SPACE, " "))
+        print(f"maximum sustainable throughput: {maximum(facts)}".replace(formatting.SPACE, " "))
     if facts["memory"]:
         memory = facts["memory"]
         print(

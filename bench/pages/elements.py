@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from markupsafe import Markup
 
@@ -38,19 +39,22 @@ class Table:
     """A table as the template prints it.
 
     The first cell of a row is its heading; a row of one cell is a heading over the rows that follow. ``words``
-    names the columns that hold text and not figures.
+    names the columns that hold text and not figures. ``facts``: two columns, a name and a value, without a head.
     """
 
+    kind: ClassVar[str] = "table"
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     words: Sequence[str] = ()
+    facts: bool = False
 
 
 @dataclass(frozen=True)
 class Plot:
     """A drawn plot with what stands under it."""
 
+    kind: ClassVar[str] = "plot"
     drawing: Markup
     caption: str
 
@@ -80,6 +84,11 @@ def by_case(rows: Iterable[tuple[CaseView, list[Cell]]]) -> list[list[Cell]]:
 def text(value: object) -> Cell:
     """Return a cell of text; None is what was not measured."""
     return Cell(gettext(formatting.NOT_MEASURED) if value is None else str(value))
+
+
+def facts(caption: str, values: Mapping[str, object]) -> Table:
+    """Return a table of names and values; None is what was not measured."""
+    return Table(caption, ("", ""), [[Cell(name), text(value)] for name, value in values.items()], facts=True)
 
 
 def figure(summary: Summary | None, write: Write, absent: str = formatting.NOT_MEASURED) -> Cell:

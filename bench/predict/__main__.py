@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench import cli
 from bench.errors import UserError
 from bench.predict import cost
 from bench.predict.cost import Check, Model, Prediction, Work
-from bench.results import store
+from bench.results.view import RunView, open_run
 from bench.stats import formatting
 
 RESULTS = Path("results")
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--bandwidth", type=float, metavar="MBIT", help="of each machine's link, each way, in Mbit/s")
     add("--rtt", type=float, metavar="MS", help="round trip between a party and the arbiter, in milliseconds")
     add("--privacy", nargs="+", metavar="P", help="only these privacy modes")
-    add("--against", nargs="+", metavar="RUN", type=Path, default=[], help="hold the model against these runs too")
+    add("--against", nargs="+", metavar="RUN", type=Path, default=[], help="compare the model with these runs too")
     chosen = parser.parse_args(arguments)
 
     def work() -> None:
@@ -79,14 +78,14 @@ def as_text(chosen: argparse.Namespace) -> str:
     if chosen.rtt is not None and not (chosen.rtt >= 0 and math.isfinite(chosen.rtt)):
         raise UserError(f"--rtt: {chosen.rtt} is not zero or more")
     folder = chosen.run or _newest()
-    run = store.load(folder)
+    run = open_run(folder)
     models = _models(folder, run, chosen.privacy)
     works = [_work(model, chosen) for model in models]
     predictions = [cost.predict(model, work) for model, work in zip(models, works, strict=True)]
-    found = cost.checks(models, [run, *map(store.load, chosen.against)])
-    lines = [f"Calibrated on {run['run_id']}, the first finished case of each mode:"]
-    lines += [f"  {_named(model)}: {_shape(cost.work_of(run, model.case))}" for model in models]
-    lines += ["", *_predicted(models, works, predictions), "", *_held_out(found, str(run["run_id"]))]
+    found = cost.checks(models, [run, *map(open_run, chosen.against)])
+    lines = [f"Calibrated on {run.record.run_id}, the first finished case of each mode:"]
+    lines += [f"  {_named(model)}: {_shape(cost.work_of(model.case))}" for model in models]
+    lines += ["", *_predicted(models, works, predictions), "", *_held_out(found, run.record.run_id)]
     return "\n".join(lines) + "\n"
 
 
@@ -95,11 +94,11 @@ def _newest() -> Path:
     found = []
     for path in RESULTS.glob("*/run.json"):
         try:
-            run = store.load(path.parent)
+            run = open_run(path.parent)
         except UserError:
             continue
-        if len({case["privacy"] for case in cost.candidates(run)}) > 1:
-            found.append((str(run.get("created")), path.parent))
+        if len({case.record.privacy for case in cost.candidates(run)}) > 1:
+            found.append((str(run.record.created), path.parent))
     if not found:
         raise UserError(
             f"{RESULTS}: no run with federated cases of several privacy modes; "
@@ -108,7 +107,7 @@ def _newest() -> Path:
     return max(found)[1]
 
 
-def _models(folder: Path, run: Mapping[str, Any], wanted: Sequence[str] | None) -> list[Model]:
+def _models(folder: Path, run: RunView, wanted: Sequence[str] | None) -> list[Model]:
     """Return the models of a run, of the privacy modes that are ``wanted``.
 
     Raises UserError where there is none, or not of each mode.
@@ -125,9 +124,9 @@ def _models(folder: Path, run: Mapping[str, Any], wanted: Sequence[str] | None) 
     return [model for model in models if not wanted or model.privacy in wanted]
 
 
-def _mode_of(run: Mapping[str, Any], trouble: str) -> str | None:
+def _mode_of(run: RunView, trouble: str) -> str | None:
     """Return the mode of the case that a trouble names."""
-    return next((case["privacy"] for case in run["cases"] if trouble.startswith(f"case {case['id']}:")), None)
+    return next((case.record.privacy for case in run.cases if trouble.startswith(f"case {case.id}:")), None)
 
 
 def _work(model: Model, chosen: argparse.Namespace) -> Work:
@@ -159,10 +158,10 @@ def _shape(work: Work) -> str:
 
 def _named(model: Model) -> str:
     """Name a model: by its mode, what decides its cost, and the case that it is calibrated on."""
-    training, options = model.case.get("training") or {}, model.case.get("privacy_options") or {}
+    training, options = model.case.record.training, model.case.record.privacy_options
     how = [str(training["aggregation"])] if training.get("aggregation") else []
     how += [f"{key} {value}" for key, value in options.items() if value is not None]
-    return f"{model.privacy} ({', '.join(how)}), case {model.case['id']}" if how else f"case {model.case['id']}"
+    return f"{model.privacy} ({', '.join(how)}), case {model.case.id}" if how else f"case {model.case.id}"
 
 
 def _where(work: Work) -> str:
@@ -191,7 +190,7 @@ def _predicted(models: Sequence[Model], works: Sequence[Work], predictions: Sequ
     places = [(_shape(work), _where(work)) for work in works]
     for place in dict.fromkeys(places):
         here = [number for number, other in enumerate(places) if other == place]
-        rows = [["", *(str(models[number].case["id"]) for number in here)]]
+        rows = [["", *(str(models[number].case.id) for number in here)]]
         for key, name in names.items():
             rows.append([name, *(formatting.number(getattr(predictions[number], key) / unit.size) for number in here)])
         for key, name in (("sent", "sent a party (B)"), ("received", "received a party (B)")):
@@ -204,18 +203,18 @@ def _held_out(found: Sequence[Check], run: str) -> list[str]:
     """Lay out what the model predicts for cases it was not calibrated on; those of other runs than ``run`` name it."""
     if not found:
         return ["No other finished case of these modes: the error of the model is not known."]
-    both = [(check.measured["median"], check.predicted.epoch) for check in found if check.measured and check.predicted]
+    both = [(check.measured.median, check.predicted.epoch) for check in found if check.measured and check.predicted]
     unit = formatting.time_unit(value for pair in both for value in pair)
     rows = [["", "calibrated on", *(f"{name} ({unit.name})" for name in ("measured", "predicted")), "error"]]
     errors: dict[str, float] = {}
     troubles = []
     for check in found:
-        where = check.case["id"] if check.run == run else f"{check.run}: {check.case['id']}"
+        where = check.case.id if check.run == run else f"{check.run}: {check.case.id}"
         if check.error is None or check.measured is None or check.predicted is None:
             troubles.append(f"Not checked, {check.trouble}.")
             continue
-        times = [formatting.number(value / unit.size) for value in (check.measured["median"], check.predicted.epoch)]
-        rows.append([where, str(check.model.case["id"]), *times, cost.error_in_words(check.error)])
+        times = [formatting.number(value / unit.size) for value in (check.measured.median, check.predicted.epoch)]
+        rows.append([where, str(check.model.case.id), *times, cost.error_in_words(check.error)])
         errors[where] = check.error
     lines = ["Held-out cases, which the model has not seen:", *_columns(rows)] if len(rows) > 1 else []
     return [*lines, *troubles, cost.verdict(errors)] if errors else troubles

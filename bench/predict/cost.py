@@ -22,11 +22,13 @@ from typing import Any, Literal
 from bench.engines.federated.privacy.contract import Shape
 from bench.engines.federated.privacy.registry import MODES
 from bench.i18n.language import gettext, listed, ngettext
-from bench.stats import formatting, summaries
-from bench.stats.summaries import dig, measured
+from bench.i18n.messages import Message
+from bench.results.record import Operation, PartyTime
+from bench.results.view import CaseView, RunView, is_arbiter
+from bench.stats import formatting
+from bench.stats.comparison import Comparison
+from bench.stats.summaries import Summary, median_of
 
-Case = Mapping[str, Any]
-Run = Mapping[str, Any]
 Side = Literal["party", "arbiter"]
 
 # An error above this, in whole per cents, is told plainly.
@@ -86,7 +88,7 @@ class Model:
     the party's CPU seconds. ``passes`` go over the data between two sums.
     """
 
-    case: Case
+    case: CaseView
     rows: tuple[float, ...]
     features: int
     cores: int | None
@@ -100,23 +102,23 @@ class Model:
     @property
     def privacy(self) -> str:
         """The mode's name."""
-        return str(self.case["privacy"])
+        return str(self.case.record.privacy)
 
     @property
     def options(self) -> Mapping[str, Any]:
         """The mode's options."""
-        return self.case.get("privacy_options") or {}
+        return self.case.record.privacy_options
 
     @property
     def steps(self) -> float:
         """Messages each way of a party in an epoch."""
-        return len(MODES[self.privacy].load().STEPS) / self.passes
+        return len(MODES[self.privacy].steps) / self.passes
 
     def operations(self, side: Side, of: Cryptography, parties: int, features: int) -> float:
         """Return the CPU seconds of a process's cryptography in an epoch."""
         if not of.units:
             return 0.0
-        due = MODES[self.privacy].load().operations(Shape(parties, features), self.options, side)
+        due = MODES[self.privacy].operations(Shape(parties, features), self.options, side)
         return float(sum(times * of.units[operation] for operation, times in due.items())) / self.passes + of.rest
 
 
@@ -160,8 +162,8 @@ class Check:
 
     model: Model
     run: str
-    case: Case
-    measured: summaries.Summary | None
+    case: CaseView
+    measured: Summary | None
     predicted: Prediction | None
     trouble: str = ""
 
@@ -170,86 +172,112 @@ class Check:
         """(predicted - measured) / measured."""
         if self.predicted is None or not self.measured:
             return None
-        return float(self.predicted.epoch / self.measured["median"] - 1.0)
+        return float(self.predicted.epoch / self.measured.median - 1.0)
 
 
-def candidates(run: Run) -> list[Case]:
-    """Return the finished cases of the embedded engine, in the order of the run."""
-    return [
-        case
-        for case in run["cases"]
-        if case.get("engine") == "federated" and summaries.finished(case) and case.get("privacy") in MODES
-    ]
+def candidates(run: RunView) -> list[CaseView]:
+    """Return the finished cases that train in a privacy mode of the kit, in the order of the run."""
+    return [case for case in run.finished if is_embedded(case) and case.record.privacy in MODES]
 
 
-def calibrated(run: Run) -> tuple[list[Model], list[str]]:
+def is_embedded(case: CaseView) -> bool:
+    """Say whether a case ran on the engine whose privacy modes the kit knows."""
+    return case.record.engine == "federated"
+
+
+def mode_of(case: CaseView) -> str:
+    """Name a case's privacy mode; that of a platform is the platform's own."""
+    return str(case.record.privacy) if is_embedded(case) else f"{case.record.privacy} (FATE)"
+
+
+def first_of_each(cases: Sequence[CaseView]) -> list[CaseView]:
+    """Return the first case of each engine, privacy mode and way to train."""
+
+    def again(case: CaseView, other: CaseView) -> bool:
+        return case.record.engine == other.record.engine and alike(case, other)
+
+    return [case for place, case in enumerate(cases) if not any(again(case, other) for other in cases[:place])]
+
+
+def against_plain(cases: Sequence[CaseView]) -> list[tuple[CaseView, Comparison]]:
+    """Return how the time of each protected case compares with plain on the same rows, where that is known."""
+    found = []
+    for case in cases:
+        base = case.unprotected
+        compared = case.times_against(base) if base and base is not case else None
+        if compared and compared.interval:
+            found.append((case, compared))
+    return found
+
+
+def reference_operations(case: CaseView, rows: int, features: int) -> Sequence[tuple[Message, str, int]]:
+    """Return what another implementation of the case's mode would do in an epoch: (line, operation, how often)."""
+    return MODES[case.record.privacy].reference_operations(rows, features) if case.record.privacy in MODES else ()
+
+
+def calibrated(run: RunView) -> tuple[list[Model], list[str]]:
     """Return a model of each mode of a run, from its first finished case, and a line for each that lacks something.
 
     Cases of one mode that train in another way, or with keys of another length, get a model each.
     """
     models: list[Model] = []
     troubles = []
-    seen: list[Case] = []
-    for case in candidates(run):
-        if any(alike(case, other) for other in seen):
-            continue
-        seen.append(case)
+    for case in first_of_each(candidates(run)):
         try:
-            models.append(calibrate(run, case))
+            models.append(calibrate(case))
         except NotMeasuredError as error:
             troubles.append(str(error))
     return models, troubles
 
 
-def alike(one: Case, other: Case) -> bool:
+def alike(one: CaseView, other: CaseView) -> bool:
     """Say whether two cases do the same work on rows, features and parties that may differ."""
     settings = [
         (
-            case.get("privacy"),
-            {key: value for key, value in (case.get("training") or {}).items() if key not in _NOT_OF_THE_COST},
-            {key: dig(case, "privacy_options", key) for key in _OF_ONE_OPERATION},
+            case.record.privacy,
+            {key: value for key, value in case.record.training.items() if key not in _NOT_OF_THE_COST},
+            {key: case.record.privacy_options.get(key) for key in _OF_ONE_OPERATION},
         )
         for case in (one, other)
     ]
     return settings[0] == settings[1]
 
 
-def work_of(run: Run, case: Case) -> Work:
+def work_of(case: CaseView) -> Work:
     """Return what a finished case did.
 
     Raises NotMeasuredError where the run does not say.
     """
-    parties = summaries.training_parties(case)
-    rows = [dig(measured(facts.get("rows")), "median") for facts in parties.values()]
-    features = dig(run, "datasets", str(case.get("dataset")), "features")
-    if not rows or None in rows or not features:
-        raise NotMeasuredError(f"case {case['id']}: its rows and features are not recorded")
-    cores = dig(run, "environment", "cores_available")
+    rows = [median_of(times.rows) for times in case.training_parties.values()]
+    features = case.dataset.features if case.dataset else None
+    known = [count for count in rows if count is not None]
+    if not rows or len(known) < len(rows) or not features:
+        raise NotMeasuredError(f"case {case.id}: its rows and features are not recorded")
+    cores = case.run.environment.cores_available
     if not cores:
-        raise NotMeasuredError(f"case {case['id']}: the machine's cores are not recorded")
-    return Work(tuple(map(float, rows)), int(features), int(cores))
+        raise NotMeasuredError(f"case {case.id}: the machine's cores are not recorded")
+    return Work(tuple(known), features, cores)
 
 
-def calibrate(run: Run, case: Case) -> Model:
-    """Take the sizes of all terms from a finished case of engine federated.
+def calibrate(case: CaseView) -> Model:
+    """Take the sizes of all terms from a finished case.
 
-    Raises NotMeasuredError where the case lacks one, as those of older versions of the kit do.
+    Raises NotMeasuredError where the case lacks one.
     """
-    work = work_of(run, case)
-    parties = summaries.training_parties(case)
-    by_party: Mapping[str, Any] = case["time"]["by_party"]
-    arbiters = [facts for key, facts in by_party.items() if key not in parties]
+    work = work_of(case)
+    parties = list(case.training_parties.values())
+    arbiters = [times for key, times in case.by_party.items() if is_arbiter(key)]
     if len(arbiters) != 1:
-        raise NotMeasuredError(f"case {case['id']}: the arbiter was not measured")
-    passes = int(dig(case, "training", "local_epochs") or 1)
-    steps = len(MODES[str(case["privacy"])].load().STEPS) / passes
-    everybody = list(zip(work.rows, parties.values(), strict=True))
+        raise NotMeasuredError(f"case {case.id}: the arbiter was not measured")
+    passes = int(case.record.training.get("local_epochs") or 1)
+    steps = len(MODES[str(case.record.privacy)].steps) / passes
+    everybody = list(zip(work.rows, parties, strict=True))
     # In some modes the guest trains in plain.
-    groups = [everybody[:1], everybody[1:]] if _in_plain(everybody[0][1], everybody[-1][1]) else [everybody]
-    kinds = [_party(case, work, group, list(parties.values()), steps, passes) for group in groups]
+    groups = [everybody[:1], everybody[1:]] if _in_plain(parties[0], parties[-1]) else [everybody]
+    kinds = [_party(case, work, group, parties, steps, passes) for group in groups]
     cryptography, rest = _cryptography(case, work, "arbiter", arbiters, arbiters, passes)
-    largest = by_party.get(dig(case, "time", "critical_party")) or {}
-    transfer = dig(measured(dig(largest, "phases", "transfer")), "median") or 0.0
+    largest = case.largest or PartyTime()
+    transfer = median_of(largest.phases.get("transfer")) or 0.0
     return Model(
         case,
         work.rows,
@@ -264,39 +292,39 @@ def calibrate(run: Run, case: Case) -> Model:
     )
 
 
-def _in_plain(guest: Mapping[str, Any], host: Mapping[str, Any]) -> bool:
+def _in_plain(guest: PartyTime, host: PartyTime) -> bool:
     """Say whether the guest does none of the operations that a host does."""
     return _counts(host) > 0 and _counts(guest) == 0
 
 
-def _counts(facts: Mapping[str, Any]) -> float:
+def _counts(times: PartyTime) -> float:
     """Return how many operations, of any kind, a process does an epoch."""
-    return sum(dig(measured(dig(of, "count")), "median") or 0.0 for of in (facts.get("operations") or {}).values())
+    return sum(median_of(operation.count) or 0.0 for operation in times.operations.values())
 
 
 def _party(
-    case: Case,
+    case: CaseView,
     work: Work,
-    group: Sequence[tuple[float, Mapping[str, Any]]],
-    everybody: Sequence[Mapping[str, Any]],
+    group: Sequence[tuple[float, PartyTime]],
+    everybody: Sequence[PartyTime],
     steps: float,
     passes: int,
 ) -> Party:
     """Take what a party costs from those (rows, measured) that do alike; ``everybody`` may have timed an operation."""
-    processes = [facts for _, facts in group]
+    processes = [times for _, times in group]
     cryptography, rest = _cryptography(case, work, "party", processes, everybody, passes)
     fixed, rate = line(
-        [rows * (work.features + 1) for rows, _ in group], [_cpu_of(facts, "compute") for facts in processes]
+        [rows * (work.features + 1) for rows, _ in group], [_cpu_of(times, "compute") for times in processes]
     )
     return Party(fixed, rate, cryptography, fmean(rest) / steps)
 
 
 def _cryptography(
-    case: Case,
+    case: CaseView,
     work: Work,
     side: Side,
-    processes: Sequence[Mapping[str, Any]],
-    everybody: Sequence[Mapping[str, Any]],
+    processes: Sequence[PartyTime],
+    everybody: Sequence[PartyTime],
     passes: int,
 ) -> tuple[Cryptography, list[float]]:
     """Return what the cryptography of ``processes``, which do alike, costs one of them, and what the rest of each does.
@@ -306,48 +334,47 @@ def _cryptography(
     """
     due: Mapping[str, float] = {}
     if side == "arbiter" or any(map(_counts, processes)):
-        shape, mode = Shape(len(work.rows), work.features), MODES[str(case["privacy"])].load()
-        due = mode.operations(shape, case.get("privacy_options") or {}, side)
+        shape, mode = Shape(len(work.rows), work.features), MODES[str(case.record.privacy)]
+        due = mode.operations(shape, case.record.privacy_options, side)
     units = {}
     for operation, times in due.items():
         _check_counts(case, operation, times / passes, processes)
-        timed = [measured(dig(facts, "operations", operation, "seconds")) for facts in everybody]
-        known = [float(summary["median"]) for summary in timed if summary]
+        timed = [median_of(each.operations.get(operation, Operation()).seconds) for each in everybody]
+        known = [seconds for seconds in timed if seconds is not None]
         if not known:
-            raise NotMeasuredError(f"case {case['id']}: the operation {operation!r} is not timed; run it again")
+            raise NotMeasuredError(f"case {case.id}: the operation {operation!r} is not timed; run it again")
         units[operation] = fmean(known)
     # A process without operations that adds up numbers does so as part of handling messages.
-    spent = [sum(_cpu_of(facts, phase) for phase in CRYPTOGRAPHY) if due else 0.0 for facts in processes]
+    spent = [sum(_cpu_of(each, phase) for phase in CRYPTOGRAPHY) if due else 0.0 for each in processes]
     product = sum(times * units[operation] for operation, times in due.items()) / passes
     rest = [
-        max(0.0, _cpu(case, facts) - _cpu_of(facts, "compute") - seconds)
-        for facts, seconds in zip(processes, spent, strict=True)
+        max(0.0, _cpu(case, each) - _cpu_of(each, "compute") - seconds)
+        for each, seconds in zip(processes, spent, strict=True)
     ]
     return Cryptography(units, max(0.0, fmean(spent) - product)), rest
 
 
-def _check_counts(case: Case, operation: str, due: float, processes: Sequence[Mapping[str, Any]]) -> None:
+def _check_counts(case: CaseView, operation: str, due: float, processes: Sequence[PartyTime]) -> None:
     """Raise NotMeasuredError where an operation was not done as often as the mode's arithmetic says."""
-    for facts in processes:
-        counted = dig(measured(dig(facts, "operations", operation, "count")), "median") or 0.0
+    for times in processes:
+        counted = median_of(times.operations.get(operation, Operation()).count) or 0.0
         if abs(counted - due) > _ROUNDING * due:
             raise NotMeasuredError(
-                f"case {case['id']}: {operation!r} was done {counted:g} times an epoch where {due:g} were expected; "
+                f"case {case.id}: {operation!r} was done {counted:g} times an epoch where {due:g} were expected; "
                 "the model does not cover this training"
             )
 
 
-def _cpu(case: Case, facts: Mapping[str, Any]) -> float:
+def _cpu(case: CaseView, times: PartyTime) -> float:
     """Return the CPU seconds of a process's epoch."""
-    whole = measured(facts.get("cpu_seconds"))
-    if whole is None or not dig(facts, "cpu_phases"):
-        raise NotMeasuredError(f"case {case['id']}: CPU seconds by phase are not measured; run it again")
-    return float(whole["median"])
+    if times.cpu_seconds is None or not times.cpu_phases:
+        raise NotMeasuredError(f"case {case.id}: CPU seconds by phase are not measured; run it again")
+    return times.cpu_seconds.median
 
 
-def _cpu_of(facts: Mapping[str, Any], phase: str) -> float:
+def _cpu_of(times: PartyTime, phase: str) -> float:
     """Return the CPU seconds of a phase; a phase that a process never entered took none."""
-    return float(dig(measured(dig(facts, "cpu_phases", phase)), "median") or 0.0)
+    return median_of(times.cpu_phases.get(phase)) or 0.0
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
@@ -386,7 +413,7 @@ def predict(model: Model, work: Work) -> Prediction:
         parties_done = max(_busiest(work.rows, loads, work.cores), (sum(loads) + (count - 1) * taking) / work.cores)
         messages = talking[most] + taking
     messages += model.steps * model.delay
-    mode = MODES[model.privacy].load()
+    mode = MODES[model.privacy]
     sent, received = (size / model.passes for size in mode.sizes(Shape(*shape), model.options))
     network = model.steps * work.rtt
     if work.bandwidth is not None:
@@ -412,22 +439,22 @@ def _busiest(rows: Sequence[float], loads: Sequence[float], cores: int) -> float
     return max(seconds)
 
 
-def checks(models: Sequence[Model], runs: Sequence[Run]) -> list[Check]:
-    """Hold each model against the other finished cases of its mode in ``runs``."""
+def checks(models: Sequence[Model], runs: Sequence[RunView]) -> list[Check]:
+    """Compare each model with the other finished cases of its mode in ``runs``."""
     found = []
     for model in models:
         for run in runs:
             for case in candidates(run):
                 if case is model.case or not alike(case, model.case):
                     continue
-                epoch = measured(dig(case, "time", "epoch_seconds"))
+                epoch = case.epoch
                 try:
-                    predicted, trouble = predict(model, work_of(run, case)), ""
+                    predicted, trouble = predict(model, work_of(case)), ""
                 except NotMeasuredError as error:
                     predicted, trouble = None, str(error)
                 if epoch is None:
-                    trouble = f"case {case['id']}: its epoch is not measured"
-                found.append(Check(model, str(run["run_id"]), case, epoch, predicted, trouble))
+                    trouble = f"case {case.id}: its epoch is not measured"
+                found.append(Check(model, run.record.run_id, case, epoch, predicted, trouble))
     return found
 
 

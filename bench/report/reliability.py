@@ -1,135 +1,112 @@
-"""Whether a run can be relied on: what speaks against it, how gravely, and the facts that this rests on."""
+"""Whether a run can be relied on: what speaks against it, how serious that is, and the facts that this rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.i18n import messages
 from bench.i18n.language import gettext, listed, ngettext, sequence
 from bench.pages import elements
-from bench.pages.elements import Cell, Table
-from bench.results import selection
-from bench.results.selection import Case, Run, label_of, repeats_of
-from bench.stats import comparison, formatting, summaries
-from bench.stats.summaries import dig, measured
+from bench.pages.elements import Table, repeats_of
+from bench.results.view import CaseView, RunView
+from bench.stats import formatting
+from bench.stats.comparison import LEAST_VALUES
 
-# Grades of a concern, the gravest first. What is grave leaves nothing to decide by; rough are times that are known
-# roughly only; a condition says for what the figures hold, and is nothing that a better run would not have.
-GRAVE, ROUGH, RESERVATION, CONDITION = "grave", "rough", "reservation", "condition"
-GRADES = {GRAVE: "unfit", ROUGH: "rough", RESERVATION: "reserved", CONDITION: "fit"}
+Grade = Literal["critical", "warning", "notice", "condition"]
+GRADES: tuple[Grade, ...] = ("critical", "warning", "notice", "condition")
+"""The most serious first. With a critical concern nothing can be decided; a warning means that times are imprecise; a
+condition says for what the figures hold, and is nothing that a better run would not have."""
 
-# Worth a concern: repeats that lie this far apart (of their median), an interval of ratios whose ends have this ratio,
+# Worth a concern: repeats whose range is this wide (of their median), an interval of ratios whose ends have this ratio,
 # one of AUC as wide as this, less of the epoch than this in named phases, more CPU time than this given to others.
-WIDE_SPREAD = 0.2
+WIDE_RANGE = 0.2
 WIDE_INTERVAL = 1.5
 WIDE_GAP = 0.02
 LEAST_ATTRIBUTED = 0.95
 MOST_STOLEN = 0.01
 
-# Written as 0.0 %, it is none.
+# Written as 0.0 %, it is nothing.
 _LEAST_STOLEN = 0.0005
 # So many cases are named; the tables have them all.
 _NAMED = 3
-# So many concerns stand on the first screen.
-_AT_FIRST = 2
 
 
 class Concern(NamedTuple):
-    """A sentence that speaks against relying on the figures, and its grade."""
+    """A sentence that speaks against relying on the figures, its grade, and a code for programs."""
 
-    grade: str
+    grade: Grade
+    code: str
     text: str
 
 
-def concerns(run: Run) -> list[Concern]:
-    """List what speaks against relying on the figures, the gravest first."""
-    finished = [case for case in run["cases"] if summaries.finished(case)]
+def concerns(run: RunView) -> list[Concern]:
+    """List what speaks against relying on the figures, the most serious first."""
     found = [
         *_unanswered(run),
         *_unfinished(run),
-        *_repeats(run, finished),
-        *_spreads(run, finished),
-        *_gaps(finished),
+        *_repeats(run),
+        *_intervals(run),
+        *_ranges(run),
+        *_gaps(run),
         *_surroundings(run),
-        *_conditions(run, finished),
+        *_conditions(run),
     ]
-    return sorted(found, key=lambda concern: list(GRADES).index(concern.grade))
+    return sorted(found, key=lambda concern: GRADES.index(concern.grade))
 
 
-def _spoken_of(run: Run) -> list[Case]:
-    """Return the cases that the answer speaks of: the federated one and the centralised one it is held against."""
-    case = selection.headline(run)
-    base = selection.baseline(case, run["cases"]) if case else None
-    return [each for each in (case, base) if each is not None]
-
-
-def _unanswered(run: Run) -> Iterator[Concern]:
+def _unanswered(run: RunView) -> Iterator[Concern]:
     """Say what of the answer is missing, or stands on another case than it was to."""
-    spoken_of = _spoken_of(run)
-    if not spoken_of:
-        yield Concern(GRAVE, gettext("No federated case finished, so there is no answer."))
+    if not run.spoken_of:
+        yield Concern("critical", "no_answer", gettext("No federated case finished, so there is no answer."))
         return
-    if len(spoken_of) == 1:
+    if len(run.spoken_of) == 1:
         yield Concern(
-            GRAVE,
-            gettext("No centralised case on the same rows finished, so there is nothing to hold the figures against."),
+            "critical",
+            "no_baseline",
+            gettext("No centralised case on the same rows finished, so there is no baseline to compare with."),
         )
-    for case in spoken_of:
-        lacks = [
-            name
-            for name, path in (
-                (gettext("AUC"), ("metrics", "auc")),
-                (gettext("time per epoch"), ("time", "epoch_seconds")),
-            )
-            if not measured(dig(case, *path))
-        ]
+    for case in run.spoken_of:
+        figures = ((gettext("AUC"), case.metric("auc")), (gettext("time per epoch"), case.epoch))
+        lacks = [name for name, summary in figures if summary is None]
         if lacks:
-            yield Concern(GRAVE, gettext("{case}: not measured: {what}.", case=label_of(case), what=listed(lacks)))
-    due = selection.intended(run)
-    if due is not None and due is not spoken_of[0]:
-        yield Concern(
-            RESERVATION,
-            gettext(
-                "The answer speaks of {case}, for {failed} has no result.",
-                case=label_of(spoken_of[0]),
-                failed=label_of(due),
-            ),
+            text = gettext("{case}: not measured: {what}.", case=case.label, what=listed(lacks))
+            yield Concern("critical", "not_measured", text)
+    due = run.intended_headline
+    if due is not None and due is not run.spoken_of[0]:
+        text = gettext(
+            "The answer speaks of {case}, because {failed} has no result.",
+            case=run.spoken_of[0].label,
+            failed=due.label,
         )
+        yield Concern("notice", "other_case", text)
 
 
-def _unfinished(run: Run) -> Iterator[Concern]:
-    if not run.get("finished"):
-        yield Concern(
-            RESERVATION,
-            gettext("The run is unfinished or was interrupted; figures of the remaining cases are missing."),
-        )
-    other = [
-        str(case.get("title") or case["id"]) for case in run["cases"] if case.get("status") in ("failed", "pending")
-    ]
+def _unfinished(run: RunView) -> Iterator[Concern]:
+    if not run.record.finished:
+        text = gettext("The run is unfinished or was interrupted; figures of the remaining cases are missing.")
+        yield Concern("notice", "unfinished", text)
+    other = [case.title for case in run.cases if case.record.status in ("failed", "pending")]
     if other:
-        yield Concern(
-            RESERVATION,
-            gettext(
-                "{n} of {all} cases failed or did not finish: {cases}.",
-                n=len(other),
-                all=len(run["cases"]),
-                cases=_some(other),
-            ),
+        text = gettext(
+            "{n} of {all} cases failed or did not finish: {cases}.",
+            n=len(other),
+            all=len(run.cases),
+            cases=_some(other),
         )
+        yield Concern("notice", "cases_without_result", text)
 
 
-def _repeats(run: Run, finished: Sequence[Case]) -> Iterator[Concern]:
-    few = [case for case in finished if len(case.get("repeats_done") or []) < comparison.LEAST_VALUES]
+def _repeats(run: RunView) -> Iterator[Concern]:
+    few = [case for case in run.finished if len(case.record.repeats_done) < LEAST_VALUES]
     if few:
-        yield Concern(
-            GRAVE if any(case in few for case in _spoken_of(run)) else RESERVATION,
-            gettext(
-                "Fewer than {least} repeats, so no difference can be called (--repeats 5): {cases}.",
-                least=comparison.LEAST_VALUES,
-                cases=_some(list(map(label_of, few))),
-            ),
+        text = gettext(
+            "Fewer than {least} repeats, so no difference can be called (--repeats 5): {cases}.",
+            least=LEAST_VALUES,
+            cases=_some([case.label for case in few]),
         )
+        grade: Grade = "critical" if any(case in few for case in run.spoken_of) else "notice"
+        yield Concern(grade, "few_repeats", text)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -139,144 +116,126 @@ def _some(names: Sequence[str]) -> str:
     return sequence([*names[:_NAMED], *more])
 
 
-def _spreads(run: Run, finished: Sequence[Case]) -> Iterator[Concern]:
-    """Name intervals of the answer that say little, and the cases whose repeats lie far apart."""
-    spoken_of = _spoken_of(run)
-    times = selection.relate_times(*spoken_of) if len(spoken_of) > 1 else None
-    if times and times.low and times.high and times.high > WIDE_INTERVAL * times.low:
-        yield Concern(
-            ROUGH,
-            gettext(
-                "The times' ratio to centralised is known roughly only, between {low} and {high}: more repeats and a "
-                "quiet machine narrow it (--repeats 10).",
-                low=formatting.number(times.low),
-                high=formatting.number(times.high),
-            ),
+def _intervals(run: RunView) -> Iterator[Concern]:
+    """Name intervals of the answer that say little."""
+    if len(run.spoken_of) < 2:
+        return
+    case, base = run.spoken_of
+    times, gap = case.times_against(base), case.score_against(base, "auc")
+    if times and times.interval and times.interval[1] > WIDE_INTERVAL * times.interval[0]:
+        text = gettext(
+            "The ratio of the times to centralised is imprecise: it lies between {low} and {high}. More repeats and a "
+            "quiet machine narrow the interval (--repeats 10).",
+            low=formatting.number(times.interval[0]),
+            high=formatting.number(times.interval[1]),
         )
-    gap = selection.relate_scores(run, spoken_of[0], spoken_of[1], "auc") if len(spoken_of) > 1 else None
-    if gap and gap.low is not None and gap.high is not None and gap.high - gap.low > WIDE_GAP:
-        yield Concern(
-            RESERVATION,
-            gettext(
-                "The difference of AUC is known roughly only, between {low} and {high}: more rows or repeats narrow "
-                "it.",
-                low=formatting.difference(gap.low),
-                high=formatting.difference(gap.high),
-            ),
+        yield Concern("warning", "imprecise_time", text)
+    if gap and gap.interval and gap.interval[1] - gap.interval[0] > WIDE_GAP:
+        text = gettext(
+            "The difference of AUC is imprecise: it lies between {low} and {high}. More rows or repeats narrow the "
+            "interval.",
+            low=formatting.difference(gap.interval[0]),
+            high=formatting.difference(gap.interval[1]),
         )
-    known = _known_spreads(finished)
-    wide = [(case not in spoken_of, -spread, label_of(case)) for case, spread in known if spread > WIDE_SPREAD]
+        yield Concern("notice", "imprecise_auc", text)
+
+
+def _ranges(run: RunView) -> Iterator[Concern]:
+    """Name the cases whose repeats lie far apart."""
+    known = _known_ranges(run.finished)
+    wide = [(case not in run.spoken_of, -share, case.label) for case, share in known if share > WIDE_RANGE]
     if wide:
-        yield Concern(
-            RESERVATION,
-            gettext(
-                "In {n} of {all} cases with epochs the repeats' times per epoch lie more than {limit} of their median "
-                "apart: {cases}.",
-                n=len(wide),
-                all=len(known),
-                limit=formatting.percent(WIDE_SPREAD),
-                cases=_some(
-                    [
-                        gettext("{case} {share}", case=name, share=formatting.percent(-less))
-                        for _, less, name in sorted(wide)
-                    ]
-                ),
-            ),
+        shares = [
+            gettext("{case} {share}", case=name, share=formatting.percent(-less)) for _, less, name in sorted(wide)
+        ]
+        text = gettext(
+            "In {n} of {all} cases with epochs, the range of the time per epoch is wider than {limit} of its median: "
+            "{cases}.",
+            n=len(wide),
+            all=len(known),
+            limit=formatting.percent(WIDE_RANGE),
+            cases=_some(shares),
         )
+        yield Concern("notice", "wide_range", text)
 
 
-def _known_spreads(cases: Sequence[Case]) -> list[tuple[Case, float]]:
-    found = [(case, selection.relative_spread(dig(case, "time", "epoch_seconds"))) for case in cases]
-    return [(case, spread) for case, spread in found if spread is not None]
+def _known_ranges(cases: Sequence[CaseView]) -> list[tuple[CaseView, float]]:
+    found = [(case, case.epoch.relative_range) for case in cases if case.epoch]
+    return [(case, share) for case, share in found if share is not None]
 
 
-def _gaps(finished: Sequence[Case]) -> Iterator[Concern]:
-    """Name epochs that are not accounted for, and parties that were lost."""
-    for case in finished:
-        party, share = selection.least_attributed(case)
-        if share and share["low"] < LEAST_ATTRIBUTED:
-            yield Concern(
-                RESERVATION,
-                gettext(
-                    "{case}: only {share} of the epoch of {party} is in named phases.",
-                    case=label_of(case),
-                    share=f"{100 * share['low']:.1f}{formatting.SPACE}%",
-                    party=party,
-                ),
+def _gaps(run: RunView) -> Iterator[Concern]:
+    """Name epochs that are not accounted for, and parties that dropped out."""
+    for case in run.finished:
+        if case.least_attributed and case.least_attributed[1].low < LEAST_ATTRIBUTED:
+            party, share = case.least_attributed
+            text = gettext(
+                "{case}: only {share} of the epoch of {party} is in named phases.",
+                case=case.label,
+                share=f"{100 * share.low:.1f}{formatting.SPACE}%",
+                party=party,
             )
-        for lost in case.get("lost_parties") or []:
-            yield Concern(
-                RESERVATION,
-                gettext(
-                    "{case}: party {party} was lost in repeat {repeat}, whose figures are those of "
-                    "the parties that were left.",
-                    case=label_of(case),
-                    party=lost["party"],
-                    repeat=lost["repeat"],
-                ),
+            yield Concern("notice", "unattributed", text)
+        for gone in case.record.dropped_out:
+            text = gettext(
+                "{case}: party {party} dropped out in repeat {repeat}, whose figures are those of "
+                "the remaining parties.",
+                case=case.label,
+                party=gone.party,
+                repeat=gone.repeat,
             )
+            yield Concern("notice", "dropped_out", text)
 
 
-def _surroundings(run: Run) -> Iterator[Concern]:
+def _surroundings(run: RunView) -> Iterator[Concern]:
     """Name what the code and the machine add to the doubts."""
-    if dig(run, "revision", "dirty"):
-        yield Concern(
-            RESERVATION, gettext("The code had local changes: its revision alone does not reproduce the run.")
+    if run.record.revision and run.record.revision.dirty:
+        text = gettext("The code had local changes: its revision alone does not reproduce the run.")
+        yield Concern("notice", "local_changes", text)
+    slowed = run.environment.slowed
+    if (slowed.stolen_share or 0.0) > MOST_STOLEN:
+        text = gettext(
+            "The hypervisor gave {share} of the CPU time to others during the run.",
+            share=formatting.percent(slowed.stolen_share or 0.0),
         )
-    slowed = dig(run, "environment", "slowed") or {}
-    if (slowed.get("stolen_share") or 0.0) > MOST_STOLEN:
-        yield Concern(
-            RESERVATION,
-            gettext(
-                "The hypervisor gave {share} of the CPU time to others during the run.",
-                share=formatting.percent(slowed["stolen_share"]),
-            ),
+        yield Concern("notice", "stolen_time", text)
+    if slowed.quota_periods:
+        text = gettext(
+            "The CPU quota was used up in {n} scheduling periods: the parties had to wait for it.",
+            n=formatting.count(slowed.quota_periods),
         )
-    if slowed.get("quota_periods"):
-        yield Concern(
-            RESERVATION,
-            gettext(
-                "The CPU quota was used up in {n} scheduling periods: the parties had to wait for it.",
-                n=formatting.count(slowed["quota_periods"]),
-            ),
+        yield Concern("notice", "cpu_quota", text)
+    if slowed.heat_events:
+        text = gettext(
+            "The processors slowed down {n} times because of their heat.", n=formatting.count(slowed.heat_events)
         )
-    if slowed.get("heat_events"):
-        yield Concern(
-            RESERVATION,
-            gettext(
-                "The processors slowed down {n} times because of their heat.", n=formatting.count(slowed["heat_events"])
-            ),
-        )
-    for line in dig(run, "environment", "warnings") or []:
-        yield Concern(RESERVATION, _sentence(line))
+        yield Concern("notice", "heat", text)
+    for line in run.environment.warnings:
+        yield Concern("notice", "environment", _sentence(line))
 
 
-def _conditions(run: Run, finished: Sequence[Case]) -> Iterator[Concern]:
+def _conditions(run: RunView) -> Iterator[Concern]:
     """Say who had the machine to itself and who shared it: a ratio of their times holds for such a machine."""
-    together = [case for case in finished if case.get("network") == "loopback"]
-    if together and any(case.get("engine") == "centralised" for case in finished):
-        parties = max(sum(dig(party, "role") != "arbiter" for party in case.get("parties") or []) for case in together)
-        cores = dig(run, "environment", "cores_available")
+    together = [case for case in run.finished if case.record.network == "loopback"]
+    if together and any(case.kind == "centralised" for case in run.finished):
+        parties = max(sum(member.role != "arbiter" for member in case.record.parties) for case in together)
+        cores = run.environment.cores_available
         most = gettext("up to {n}", n=min(parties, cores)) if parties and cores else gettext("more")
-        yield Concern(
-            CONDITION,
-            gettext(
-                "Centralised used one core, the parties together {most}: on one machine the parties share cores and "
-                "memory, on machines of their own they would not.",
-                most=most,
-            ),
+        text = gettext(
+            "Centralised used one core, the parties together {most}: on one machine the parties share cores and "
+            "memory, on machines of their own they would not.",
+            most=most,
         )
-    alone = [label_of(case) for case in finished if case.get("engine") == "local"]
+        yield Concern("condition", "shared_machine", text)
+    alone = [case.label for case in run.finished if case.kind == "local"]
     if alone:
-        yield Concern(
-            CONDITION,
-            gettext(
-                "Trained one party after the other, so that none shared the machine with another: {cases}.",
-                cases=_some(alone),
-            ),
+        text = gettext(
+            "Trained one party after the other, so that none shared the machine with another: {cases}.",
+            cases=_some(alone),
         )
-    for line in dig(run, "environment", "conditions") or []:
-        yield Concern(CONDITION, _sentence(line))
+        yield Concern("condition", "one_after_the_other", text)
+    for line in run.environment.conditions:
+        yield Concern("condition", "environment", _sentence(line))
 
 
 def _sentence(line: object) -> str:
@@ -286,54 +245,30 @@ def _sentence(line: object) -> str:
     return text if text.endswith(".") else gettext("{sentence}.", sentence=text)
 
 
-def section(run: Run) -> dict[str, Any]:
-    """Return what the template shows: the verdict, all concerns by grade, and the table of facts."""
-    found = concerns(run)
-    against = [concern.text for concern in found if concern.grade != CONDITION]
-    grade = found[0].grade if found else CONDITION
-    return {
-        "grade": GRADES[grade],
-        "verdict": _verdict(grade, len(against)),
-        "rests_on": _rests_on(run),
-        "first": against[:_AT_FIRST],
-        "rest": max(0, len(against) - _AT_FIRST),
-        "against": against,
-        "conditions": [concern.text for concern in found if concern.grade == CONDITION],
-        "facts": _facts(run),
-    }
+def verdict(found: Sequence[Concern]) -> str:
+    """Say in a sentence whether the figures can be relied on."""
+    grade = found[0].grade if found else "condition"
+    if grade == "critical":
+        return gettext("Not enough to decide by.")
+    if grade == "warning":
+        return gettext("Scores and bytes are reliable, times are imprecise.")
+    if grade == "notice":
+        notices = sum(concern.grade != "condition" for concern in found)
+        return ngettext("Reliable, with {n} caveat.", "Reliable, with {n} caveats.", notices, n=notices)
+    return gettext("Reliable.")
 
 
-def _verdict(grade: str, reservations: int) -> str:
-    if grade == GRAVE:
-        return gettext("Not fit to decide by.")
-    if grade == ROUGH:
-        return gettext("Scores and bytes can be relied on, times only roughly.")
-    if grade == RESERVATION:
-        return ngettext(
-            "Can be relied on, with {n} reservation.",
-            "Can be relied on, with {n} reservations.",
-            reservations,
-            n=reservations,
-        )
-    return gettext("Can be relied on.")
-
-
-def _rests_on(run: Run) -> str:
+def basis(run: RunView) -> str:
     """Say in a line what the verdict looked at, of the cases that the answer speaks of."""
-    spoken_of = _spoken_of(run)
-    spreads = [spread for _, spread in _known_spreads(spoken_of)]
-    loads, cores = dig(run, "environment", "load_before"), dig(run, "environment", "cores_available")
-    parts = [repeats_of(spoken_of or run["cases"])]
-    if spreads:
+    ranges = [share for _, share in _known_ranges(run.spoken_of)]
+    loads, cores = run.environment.load_before, run.environment.cores_available
+    parts = [repeats_of(run.spoken_of or run.cases)]
+    if ranges:
+        share = formatting.percent(max(ranges))
         parts.append(
-            gettext(
-                "the times per epoch of the two cases compared at most {share} of their median apart",
-                share=formatting.percent(max(spreads)),
-            )
-            if len(spoken_of) > 1
-            else gettext(
-                "its times per epoch at most {share} of their median apart", share=formatting.percent(max(spreads))
-            )
+            gettext("the times per epoch of the two cases have a range of at most {share} of their median", share=share)
+            if len(run.spoken_of) > 1
+            else gettext("its times per epoch have a range of at most {share} of their median", share=share)
         )
     if loads and cores:
         parts.append(gettext("load {load} on {cores} cores before the run", load=f"{loads[0]:.2f}", cores=cores))
@@ -342,24 +277,23 @@ def _rests_on(run: Run) -> str:
     return gettext("{sentence}.", sentence=sequence([*parts, _slowed(run)]))
 
 
-def _slowed(run: Run) -> str:
+def _slowed(run: RunView) -> str:
     """Say what slowed the processors down during the run, of what the system counts."""
-    slowed = dig(run, "environment", "slowed") or {}
+    slowed = run.environment.slowed
     watched = {
-        "stolen_share": gettext("CPU time of others"),
-        "quota_periods": gettext("CPU quota"),
-        "heat_events": gettext("heat"),
+        gettext("CPU time of others"): slowed.stolen_share,
+        gettext("CPU quota"): slowed.quota_periods,
+        gettext("heat"): slowed.heat_events,
     }
-    known = [name for key, name in watched.items() if slowed.get(key) is not None]
+    known = [name for name, value in watched.items() if value is not None]
     words = []
-    if (slowed.get("stolen_share") or 0.0) >= _LEAST_STOLEN:
-        words.append(
-            gettext("{share} of the CPU time went to others", share=formatting.percent(slowed["stolen_share"]))
-        )
-    if slowed.get("quota_periods"):
-        words.append(gettext("CPU quota used up in {n} periods", n=formatting.count(slowed["quota_periods"])))
-    if slowed.get("heat_events"):
-        words.append(gettext("slowed down {n} times by heat", n=formatting.count(slowed["heat_events"])))
+    if (slowed.stolen_share or 0.0) >= _LEAST_STOLEN:
+        share = formatting.percent(slowed.stolen_share or 0.0)
+        words.append(gettext("{share} of the CPU time went to others", share=share))
+    if slowed.quota_periods:
+        words.append(gettext("CPU quota used up in {n} periods", n=formatting.count(slowed.quota_periods)))
+    if slowed.heat_events:
+        words.append(gettext("slowed down {n} times by heat", n=formatting.count(slowed.heat_events)))
     if words:
         return listed(words)
     if not known:
@@ -367,39 +301,37 @@ def _slowed(run: Run) -> str:
     return gettext("no throttling seen (watched: {what})", what=listed(known))
 
 
-def _facts(run: Run) -> Table:
-    """List the facts that trust rests on."""
-    states = [str(case.get("status")) for case in run["cases"]]
+def facts(run: RunView) -> Table:
+    """List the facts that reliability rests on."""
+    states = [str(case.record.status) for case in run.cases]
     tally = [
         gettext("{n} {status}", n=states.count(state), status=messages.say(state)) for state in dict.fromkeys(states)
     ]
-    spreads = [(spread, label_of(case)) for case, spread in _known_spreads(run["cases"])]
+    ranges = [(share, case.label) for case, share in _known_ranges(run.cases)]
     shares = [
-        (share["low"], gettext("{case}, {party}", case=label_of(case), party=party))
-        for case in run["cases"]
-        for party, share in [selection.least_attributed(case)]
-        if share is not None
+        (case.least_attributed[1].low, gettext("{case}, {party}", case=case.label, party=case.least_attributed[0]))
+        for case in run.cases
+        if case.least_attributed
     ]
-    sampler, rate = dig(run, "measuring", "sampler_cpu_percent"), dig(run, "measuring", "sampler_hertz")
-    widest, least = max(spreads, default=None), min(shares, default=None)
-    facts: Mapping[str, object] = {
+    widest, least = max(ranges, default=None), min(shares, default=None)
+    environment, measuring = run.environment, run.record.measuring
+    values: Mapping[str, object] = {
         gettext("Cases"): listed(tally) or gettext("none"),
-        gettext("Repeats"): repeats_of(run["cases"]),
-        gettext("Widest spread of the time per epoch"): gettext("not measured (it takes two repeats)")
+        gettext("Repeats"): repeats_of(run.cases),
+        gettext("Widest range of the time per epoch"): gettext("not measured (it takes two repeats)")
         if widest is None
         else gettext("{share} of the median ({case})", share=formatting.percent(widest[0]), case=widest[1]),
         gettext("Least share of the epoch in named phases"): None
         if least is None
         else gettext("{share} of the epoch ({case})", share=formatting.percent(least[0]), case=least[1]),
-        gettext("Load average before (1, 5, 15 minutes)"): _loads(dig(run, "environment", "load_before")),
-        gettext("Load average after"): _loads(dig(run, "environment", "load_after")),
-        gettext("CPU time that went to others (steal)"): _share(dig(run, "environment", "slowed", "stolen_share")),
-        gettext("Periods without CPU quota"): _count(dig(run, "environment", "slowed", "quota_periods")),
-        gettext("Slow-downs for heat"): _count(dig(run, "environment", "slowed", "heat_events")),
-        gettext("Cost of the resource sampler"): None if sampler is None else _sampler(sampler, rate),
+        gettext("Load average before (1, 5, 15 minutes)"): _loads(environment.load_before),
+        gettext("Load average after"): _loads(environment.load_after),
+        gettext("CPU time that went to others (steal)"): _share(environment.slowed.stolen_share),
+        gettext("Periods without CPU quota"): _count(environment.slowed.quota_periods),
+        gettext("Slow-downs for heat"): _count(environment.slowed.heat_events),
+        gettext("Cost of the resource sampler"): _sampler(measuring.sampler_cpu_percent, measuring.sampler_hertz),
     }
-    rows = [[Cell(name), elements.text(value)] for name, value in facts.items()]
-    return Table(gettext("What the trust rests on"), ("", ""), rows)
+    return elements.facts(gettext("What reliability rests on"), values)
 
 
 def _share(share: float | None) -> str | None:
@@ -410,13 +342,15 @@ def _count(n: float | None) -> str | None:
     return None if n is None else formatting.count(n)
 
 
-def _sampler(percent: float, rate: float | None) -> str:
+def _sampler(percent: float | None, rate: float | None) -> str | None:
     """Write what the sampler of CPU and memory cost."""
+    if percent is None:
+        return None
     share = f"{formatting.number(percent, 2)} %"
     if rate is None:
         return gettext("{share} of one core", share=share)
     return gettext("{share} of one core, {rate} samples a second", share=share, rate=f"{rate:g}")
 
 
-def _loads(loads: Any) -> str | None:
-    return ", ".join(f"{load:.2f}" for load in loads) if loads else None
+def _loads(loads: Sequence[float]) -> str | None:
+    return ", ".join(f"{load:.2f}" for load in loads) or None

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.measure.spans import PHASES
-from bench.results.selection import Case, Run
 from bench.results.store import trace_process
-from bench.stats.summaries import dig
+from bench.results.view import CaseView
 
 Events = Mapping[int, Sequence[Mapping[str, Any]]]
 """Events of a Chrome trace by their process."""
@@ -41,26 +40,23 @@ def by_process(events: Sequence[Mapping[str, Any]]) -> Events:
     return found
 
 
-def end(run: Run, case: Case, events: Events, repeat: int) -> float:
+def end(case: CaseView, events: Events, repeat: int) -> float:
     """Return when the last epoch of a case's parties ended in ``repeat``; 0 where the trace does not say."""
-    place = list(run["cases"]).index(case)
-    processes = [trace_process(place, repeat, number) for number in range(len(case.get("parties") or []))]
+    processes = [trace_process(case.place, repeat, number) for number in range(len(case.record.parties))]
     ends = [event["ts"] + event["dur"] for process in processes for event in events.get(process, ())]
     return float(max(ends, default=0.0) * 1e-6)
 
 
-def timeline(
-    run: Run, case: Case, events: Events, repeat: int, start: float, end: float, parts: int
-) -> Timeline | None:
+def timeline(case: CaseView, events: Events, repeat: int, start: float, end: float, parts: int) -> Timeline | None:
     """Lay the spans of a case's largest party in ``repeat`` over ``parts`` equal stretches from ``start`` to ``end``.
 
-    None where the trace holds nothing of it between the two, as in runs of a version whose trace had another zero.
+    None where the trace holds nothing of it between the two.
     """
-    party = dig(case, "time", "critical_party")
-    names = [f"{each.get('party')}/{each.get('role')}" for each in case.get("parties") or []]
-    if party not in names or end <= start:
+    party = case.record.time.critical_party if case.record.time else None
+    names = [member.key for member in case.record.parties]
+    if party is None or party not in names or end <= start:
         return None
-    mine = events.get(trace_process(list(run["cases"]).index(case), repeat, names.index(party)), [])
+    mine = events.get(trace_process(case.place, repeat, names.index(party)), [])
     epochs = _stretches([event for event in mine if event.get("cat") == "epoch"])
     spans = [event for event in mine if event.get("cat") == "phase"]
     edges = np.linspace(start, end, parts + 1)

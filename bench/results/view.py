@@ -83,6 +83,12 @@ class RunView:
         return _headline(self.finished)
 
     @cached_property
+    def protected(self) -> tuple[CaseView, ...]:
+        """The finished federated cases; none where no case protects anything."""
+        cases = tuple(case for case in self.finished if case.is_federated and case.record.privacy)
+        return cases if any(case.is_protected for case in cases) else ()
+
+    @cached_property
     def intended_headline(self) -> CaseView | None:
         """The case that the answer would speak of if every case had finished."""
         return _headline(self.cases)

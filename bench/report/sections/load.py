@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,9 +13,10 @@ from bench.i18n import messages
 from bench.i18n.language import gettext, listed, ngettext, sequence
 from bench.pages import charts, elements
 from bench.pages.elements import Cell, Plot, Table
+from bench.report.section import Block, Paragraph, Section, SideBySide, Subheading
 from bench.results import load_tests
+from bench.results.view import RunView
 from bench.stats import formatting
-from bench.stats.summaries import dig
 
 Measurement = Mapping[str, Any]
 Step = Mapping[str, Any]
@@ -28,29 +29,52 @@ FEWEST_DRAWN = 2  # points of a curve
 BINS = 12
 
 
-def section(folder: Path) -> dict[str, Any] | None:
-    """Return what the template shows; None where there was no load test.
+class Load(Section):
+    """Load tests of a service."""
 
-    Raises UserError where load.json or load.csv is damaged.
-    """
-    found = [measurement for measurement in load_tests.load(folder) if measurement["steps"]]
-    if not found:
-        return None
-    try:
-        return _section(folder, found)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{folder / load_tests.JSON}: is not as it was written ({error!r}); delete it, or repeat the load test"
-        ) from error
+    name, order = "load", 40
+
+    def title(self) -> str:
+        """Return its heading."""
+        return gettext("Under load")
+
+    def short_title(self) -> str:
+        """Return its name in the contents."""
+        return gettext("Under load")
+
+    def blocks(self, run: RunView) -> Sequence[Block]:
+        """Return what every load test found; nothing where there was none."""
+        found = [measurement for measurement in load_tests.load(run.folder) if measurement["steps"]]
+        try:
+            return list(_blocks(run.folder, found)) if found else []
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{run.folder / load_tests.JSON}: is not as it was written ({error!r}); delete it, or repeat the load "
+                "test"
+            ) from error
 
 
-def _section(folder: Path, found: Sequence[Measurement]) -> dict[str, Any]:
-    return {
-        "said": [_sentence(measurement) for measurement in found],
-        "shared": any(measurement.get("generator_here") for measurement in found),
-        "summary": _summary(found),
-        "parts": [_part(folder, measurement) for measurement in found],
-    }
+SECTION = Load()
+
+
+def _blocks(folder: Path, found: Sequence[Measurement]) -> Iterator[Block]:
+    for measurement in found:
+        yield Paragraph(_sentence(measurement))
+    if any(measurement.get("generator_here") for measurement in found):
+        yield Paragraph(
+            gettext("Service and generator shared one machine: with a machine of its own the service may hold more.")
+        )
+    yield _summary(found)
+    for measurement in found:
+        yield Subheading(_label(measurement))
+        yield from _part(folder, measurement)
+
+
+def _dig(tree: Any, *path: str) -> Any:
+    """Follow ``path`` through nested mappings; None where it ends early."""
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def _label(measurement: Measurement) -> str:
@@ -81,8 +105,8 @@ def _rate(value: float | None) -> str:
 
 
 def _sentence(measurement: Measurement) -> str:
-    """Say what came of a load test."""
-    says = [knee(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
+    """Say what a load test found."""
+    says = [maximum(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
     memory = measurement.get("memory")
     if memory:
         says.append(
@@ -106,11 +130,11 @@ def _sentence(measurement: Measurement) -> str:
     return gettext("{what}: {sentence}.", what=_label(measurement), sentence=sequence(says))
 
 
-def knee(measurement: Measurement) -> str:
-    """Say where the knee is, or why there is none."""
+def maximum(measurement: Measurement) -> str:
+    """Say what the maximum sustainable throughput is, or why it is unknown."""
     found = measurement.get("knee")
     if not found:
-        return gettext("the search for the knee did not end")
+        return gettext("the search for the maximum sustainable throughput did not end")
     held, failed, unclear = (_rate(found[key]) for key in ("held", "failed", "unclear"))
     within = gettext(
         "p99 within {time} and no errors", time=f"{measurement['bound_seconds'] / MS:g}{formatting.SPACE}ms"
@@ -128,7 +152,7 @@ def knee(measurement: Measurement) -> str:
             )
         return gettext(
             "no rate was held with {within}, and at the lowest, {rate}, the generator was at its limit, so that "
-            "nothing can be told of the service",
+            "nothing is known of the service",
             within=within,
             rate=unclear,
         )
@@ -137,13 +161,13 @@ def knee(measurement: Measurement) -> str:
     if found["failed"] is not None:
         return gettext(
             "{held} were held with {within}; {failed} were not, and between them the generator was at its limit, so "
-            "the knee lies anywhere between",
+            "the maximum lies anywhere between",
             held=held,
             within=within,
             failed=failed,
         )
     return gettext(
-        "{held} were held with {within}; above, the generator was at its limit, so the knee is there or higher",
+        "{held} were held with {within}; above, the generator was at its limit, so the maximum is there or higher",
         held=held,
         within=within,
     )
@@ -163,9 +187,12 @@ def _best(measurement: Measurement) -> str:
 
 
 def _shown(measurement: Measurement) -> Step:
-    """Return the step that stands for a load test: that at the knee, or the one with most answers and no errors."""
+    """Return the step that stands for a load test.
+
+    That is the one at the maximum sustainable throughput, or else the one with most answers and no errors.
+    """
     steps: Sequence[Step] = measurement["steps"]
-    held = dig(measurement, "knee", "held")
+    held = _dig(measurement, "knee", "held")
     at = [step for step in steps if held is not None and step["rate"] == held and step["failed"] is None]
     good = [step for step in steps if not step["errors"] and step["failed"] is None] or steps
     return at[0] if at else max(good, key=lambda step: float(step["rate_achieved"]))
@@ -190,23 +217,23 @@ def _number(value: float | None, size: float = 1.0) -> Cell:
 
 
 def _summary(found: Sequence[Measurement]) -> Table:
-    """All load tests, each at its knee."""
+    """All load tests, each at its maximum sustainable throughput."""
     shown = [_shown(measurement) for measurement in found]
     rows = []
     for measurement, step in zip(found, shown, strict=True):
         rows.append(
             [
                 Cell(_label(measurement)),
-                _knee_cell(measurement),
+                _maximum_cell(measurement),
                 _number(step["rate_achieved"]),
-                *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99")),
-                _number(dig(step, "server", "cpu_percent")),
-                _number(dig(step, "server", "rss_bytes"), 1e6),
+                *(_number(_dig(step, "from_due", key), MS) for key in ("p50", "p99")),
+                _number(_dig(step, "server", "cpu_percent")),
+                _number(_dig(step, "server", "rss_bytes"), 1e6),
             ]
         )
     columns = (
         gettext("Load test"),
-        gettext("Knee (requests/s)"),
+        gettext("Maximum sustainable throughput (requests/s)"),
         gettext("Answered (requests/s)"),
         gettext("p50 ({unit})", unit="ms"),
         gettext("p99 ({unit})", unit="ms"),
@@ -214,17 +241,18 @@ def _summary(found: Sequence[Measurement]) -> Table:
         gettext("Memory of the service (MB)"),
     )
     caption = gettext(
-        "Every load test, at its knee or, where none was searched, in the step with the most answers of those that did "
+        "Every load test, at its maximum sustainable throughput or, where that was not searched, in the step with the "
+        "most answers of those that did "
         "not fail; one step each (n = 1). Memory is resident, the highest value seen."
     )
     return Table(caption, columns, rows)
 
 
-def _knee_cell(measurement: Measurement) -> Cell:
-    """Write the knee, or what is known of it."""
+def _maximum_cell(measurement: Measurement) -> Cell:
+    """Write the maximum sustainable throughput, or what is known of it."""
     if measurement["kind"] != "knee":
         return Cell(gettext("not searched"))
-    held, failed, ended = (dig(measurement, "knee", key) for key in ("held", "failed", "ended"))
+    held, failed, ended = (_dig(measurement, "knee", key) for key in ("held", "failed", "ended"))
     if held is None or ended not in ("service", "generator", "most"):
         return Cell(gettext("not found"))
     if ended == "service":
@@ -234,22 +262,25 @@ def _knee_cell(measurement: Measurement) -> Cell:
     return Cell(gettext("{rate} or more", rate=formatting.number(held)))
 
 
-def _part(folder: Path, measurement: Measurement) -> dict[str, Any]:
-    """Return what is shown of one load test."""
+def _part(folder: Path, measurement: Measurement) -> Iterator[Block]:
+    """Give what is shown of one load test."""
     plots: list[Plot | None]
+    over_time: Table | None = None
     if measurement["kind"] == "hold":
         rows = [row for row in load_tests.seconds(folder, measurement["name"]) if row["steady"]]
         plots = [_memory_over_time(rows)]
         over_time = _by_time(rows) if plots[0] else None
     else:
-        plots, over_time = [_latencies(measurement), _cpu(measurement), _memory(measurement)], None
-    return {
-        "heading": _label(measurement),
-        "plots": [plot for plot in plots if plot],
-        "steps": _steps(measurement),
-        "over_time": over_time,
-        "jobs": _jobs(measurement),
-    }
+        plots = [_latencies(measurement), _cpu(measurement), _memory(measurement)]
+    jobs, drawn = _jobs(measurement), [plot for plot in plots if plot]
+    if jobs:
+        yield Paragraph(jobs)
+    yield from drawn[:1]
+    if drawn[1:]:
+        yield SideBySide(drawn[1:])
+    if over_time:
+        yield over_time
+    yield _steps(measurement)
 
 
 def _x(measurement: Measurement, step: Step) -> float:
@@ -272,7 +303,7 @@ def _drawn(measurement: Measurement) -> list[Step]:
 
 
 def _latencies(measurement: Measurement) -> Plot | None:
-    """Draw latency against the rate, with the bound and the knee."""
+    """Draw latency against the rate, with the bound and the maximum sustainable throughput."""
     bound, steps = measurement.get("bound_seconds"), _drawn(measurement)
     drawn = [step for step in steps if bound is None or step["from_due"]["p99"] <= DRAWN_TO * bound]
     if len(drawn) < FEWEST_DRAWN:
@@ -294,9 +325,13 @@ def _latencies(measurement: Measurement) -> Plot | None:
     if bound is not None and bound / MS <= DRAWN_TO * highest:
         highest = max(highest, bound / MS)
         lines.append(charts.Line(gettext("bound of p99"), [min(x), max(x)], [bound / MS] * 2))
-    held = dig(measurement, "knee", "held")
-    if held is not None and dig(measurement, "knee", "ended") == "service":
-        lines.append(charts.Line(gettext("knee"), [held, held], [0.0, highest], formatting.number(held)))
+    held = _dig(measurement, "knee", "held")
+    if held is not None and _dig(measurement, "knee", "ended") == "service":
+        lines.append(
+            charts.Line(
+                gettext("maximum sustainable throughput"), [held, held], [0.0, highest], formatting.number(held)
+            )
+        )
     title = gettext("Latency against the load")
     left_out = len(steps) - len(drawn)
     caption = [gettext("{title}; one step a point (n = 1)", title=title)]
@@ -326,7 +361,7 @@ def _cpu(measurement: Measurement) -> Plot | None:
         points = [
             (_x(measurement, step), cpu)
             for step in _drawn(measurement)
-            if (cpu := dig(step, who, "cpu_percent")) is not None
+            if (cpu := _dig(step, who, "cpu_percent")) is not None
         ]
         lines.append(charts.Line(name, [x for x, _ in points], [y for _, y in points]))
     title = gettext("CPU against the load")
@@ -338,7 +373,7 @@ def _memory(measurement: Measurement) -> Plot | None:
     points = [
         (_x(measurement, step), rss / 1e6)
         for step in _drawn(measurement)
-        if (rss := dig(step, "server", "rss_bytes")) is not None
+        if (rss := _dig(step, "server", "rss_bytes")) is not None
     ]
     line = charts.Line(gettext("service"), [x for x, _ in points], [y for _, y in points])
     return _against(measurement, [line], gettext("Memory against the load"), gettext("Resident memory (MB)"))
@@ -408,12 +443,12 @@ def _steps(measurement: Measurement) -> Table:
             _number(step["rate"]) if is_open else elements.count(step["users"]),
             elements.count(step["requests"]),
             _number(step["rate_achieved"]),
-            *(_number(dig(step, "from_due", key), MS) for key in ("p50", "p99")),
-            *([_number(dig(step, *path), MS) for path in (("from_sent", "p99"), ("late", "p99"))] if is_open else []),
+            *(_number(_dig(step, "from_due", key), MS) for key in ("p50", "p99")),
+            *([_number(_dig(step, *path), MS) for path in (("from_sent", "p99"), ("late", "p99"))] if is_open else []),
             elements.count(sum(step["errors"].values())),
-            _number(dig(step, "server", "cpu_percent")),
-            _number(dig(step, "server", "rss_bytes"), 1e6),
-            _number(dig(step, "generator", "cpu_percent")),
+            _number(_dig(step, "server", "cpu_percent")),
+            _number(_dig(step, "server", "rss_bytes"), 1e6),
+            _number(_dig(step, "generator", "cpu_percent")),
         ]
         for place, step in enumerate(steps, start=1)
     ]

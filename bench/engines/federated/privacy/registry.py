@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
 from bench.model.logistic import Training
 
 
@@ -27,11 +29,33 @@ class Mode:
     learns: Mapping[str, str] = field(default_factory=dict)
     outlives: bool = False
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps of a sum."""
+        return tuple(self.load().STEPS)
+
+    def operations(self, shape: Any, options: Any, side: Any) -> dict[str, float]:
+        """Return how often each operation is done in a sum."""
+        return dict(self.load().operations(shape, options, side))
+
+    def sizes(self, shape: Any, options: Any) -> tuple[float, float]:
+        """Return the bytes of a party's messages in a sum."""
+        sent, received = self.load().sizes(shape, options)
+        return sent, received
+
+    def reference_operations(self, rows: int, features: int) -> list[Any]:
+        """Return what another implementation would do."""
+        count = getattr(self.load(), "row_by_row_operations", None)
+        return [(_ROW_BY_ROW, "multiply", count(rows, features))] if count else []
+
     def load(self) -> ModuleType:
         """Import the mode's module."""
         return import_module(self.module)
 
 
+_ROW_BY_ROW = Message(
+    "row_by_row", gettext_noop("not done: FATE 1.8 would multiply row by row, which would take {time}")
+)
 _HERE = "bench.engines.federated.privacy"
 
 MODES = {
