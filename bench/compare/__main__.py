@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import cli
-from bench.compare.runs import SLOWER, as_text, judge_all, share_of
+from bench.compare.runs import NAMES, as_text, check_all, failed, share_of
 from bench.errors import UserError
-from bench.results import store
-from bench.stats.comparison import NAMES
+from bench.results.view import open_run
 
 EXAMPLES = """\
 examples:
@@ -25,7 +24,7 @@ The first run is the base, A; the verdict says what each of the others is, seen 
 It needs three repeats or more on each side (python -m bench.run --repeats 5).
 
 Exit status: 0; 1 when --fail-above is given and the 95 % interval of a case's time per epoch, as a ratio to A's, lies
-above the limit as a whole (what cannot be told does not fail, and is named); 2 when a folder cannot be read.
+above the limit as a whole (what is unknown does not fail, and is named); 2 when a folder cannot be read.
 """
 
 
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.compare",
-        description="Say what differs between runs beyond the spread of their repeats.",
+        description="Say what differs significantly between runs.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folders = [chosen.base, *chosen.runs]
         if len(folders) > len(NAMES):
             raise UserError(f"{len(folders)} runs: at most {len(NAMES)} can be compared at once")
-        runs = [store.load(folder) for folder in folders]
+        runs = [open_run(folder) for folder in folders]
         if chosen.html is not None:
             from bench.compare import page  # takes seconds to import, and imports this module
 
             page.write(chosen.html, runs, limit, shlex.join([*parser.prog.split(), *words]))
         sys.stdout.write(as_text(runs, limit))
-        return int(limit is not None and any(each.outcome == SLOWER for each in judge_all(runs, limit)))
+        return int(limit is not None and failed(check_all(runs, limit)))
 
     return cli.exit_status(work)
 

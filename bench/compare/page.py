@@ -11,44 +11,43 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare import runs as compared_runs
-from bench.compare.runs import Row
-from bench.pages import charts, template
+from bench.compare.runs import BASE, NAMES, Row
+from bench.pages import charts, elements, provenance
 from bench.pages.elements import Cell, Plot, Table
+from bench.pages.template import template
 from bench.report import reliability
-from bench.results import selection, store
-from bench.results.selection import Run
-from bench.stats import comparison, formatting, summaries
-from bench.stats.comparison import BASE
-from bench.stats.summaries import dig
+from bench.results import store
+from bench.results.view import RunView
+from bench.stats import formatting
+from bench.stats.comparison import UNKNOWN, WORDS, Unit
+from bench.stats.summaries import Summary
 
 NOT_COMPARED = "not compared"
 
 # What the rows of a comparison are counted as, by their unit; the time per epoch is told by itself.
-KINDS = {"s": "other times", "B": "counts of bytes", "B of memory": "peaks of memory", "": "scores"}
-DIFFERS = {word for words in comparison.WORDS.values() for word in words} | {comparison.NO_SPREAD, comparison.SAME_GAP}
-
-# How the plot colours a verdict.
-COLOURS = {"slower": "slower", "faster": "faster"}
+KINDS: dict[Unit, str] = {"s": "other times", "B": "counts of bytes", "B of memory": "peaks of memory", "": "scores"}
+DIFFERS = {word for words in WORDS.values() for word in words} | {"differs", "differs by a constant"}
 
 
-def write(path: Path, runs: Sequence[Run], limit: float | None, command: str) -> None:
+def write(path: Path, runs: Sequence[RunView], limit: float | None, command: str) -> None:
     """Write the page to ``path``; the first run is the base, ``limit`` the share that --fail-above allows.
 
     Raises UserError when the page cannot be written.
     """
-    store.write_text(path, template.template("compare.html.j2").render(_contents(runs, limit, command)))
+    store.write_text(path, template("compare.html.j2").render(_contents(runs, limit, command)))
 
 
-def _contents(runs: Sequence[Run], limit: float | None, command: str) -> dict[str, Any]:
+def _contents(runs: Sequence[RunView], limit: float | None, command: str) -> dict[str, Any]:
     """Build everything that the template shows."""
     base = runs[0]
-    others = dict(zip(comparison.NAMES[1:], runs[1:], strict=False))
-    compared = {name: compared_runs.compare(base, run, name) for name, run in others.items()}
-    judged = None if limit is None else compared_runs.judge_all(runs, limit)
+    others = dict(zip(NAMES[1:], runs[1:], strict=False))
+    compared = {name: compared_runs.compare(base, run) for name, run in others.items()}
+    judged = None if limit is None else compared_runs.check_all(runs, limit)
     return {
         "title": f"{'Two' if len(runs) == 2 else len(runs)} runs compared",
-        "ids": ", ".join(str(run["run_id"]) for run in runs),
+        "ids": ", ".join(run.record.run_id for run in runs),
         "first_line": _first_line(runs),
+        "synthetic": any(facts.synthetic for run in runs for facts in run.datasets.values()),
         "answer": [sentence for name, rows in compared.items() for sentence in _answer(base, name, rows)],
         "conclusion": None if judged is None or limit is None else compared_runs.conclusion(judged, limit),
         "judged": None if judged is None else _judged(judged),
@@ -56,7 +55,7 @@ def _contents(runs: Sequence[Run], limit: float | None, command: str) -> dict[st
         "conditions": {name: compared_runs.differing_conditions(base, run, name) for name, run in others.items()},
         "concerns": {
             name: [concern.text for concern in reliability.concerns(run)]
-            for name, run in zip(comparison.NAMES, runs, strict=False)
+            for name, run in zip(NAMES, runs, strict=False)
         },
         "plot_of_ratios": _plot(base, compared, limit),
         "cases": [
@@ -69,15 +68,15 @@ def _contents(runs: Sequence[Run], limit: float | None, command: str) -> dict[st
     }
 
 
-def _first_line(runs: Sequence[Run]) -> str:
+def _first_line(runs: Sequence[RunView]) -> str:
     """Say whether the figures stand on real or on generated data, run by run where they differ."""
-    lines = [selection.first_line(run) for run in runs]
+    lines = [provenance.first_line(run) for run in runs]
     if len(set(lines)) == 1:
         return lines[0]
-    return " ".join(f"{name}: {line}" for name, line in zip(comparison.NAMES, lines, strict=False))
+    return " ".join(f"{name}: {line}" for name, line in zip(NAMES, lines, strict=False))
 
 
-def _answer(base: Run, name: str, rows: Sequence[Row]) -> list[str]:
+def _answer(base: RunView, name: str, rows: Sequence[Row]) -> list[str]:
     """Say in a few sentences how a run stands to the base."""
     if not rows:
         return [f"{name} against {BASE}: no case finished in both runs, so there is nothing to compare."]
@@ -86,8 +85,8 @@ def _answer(base: Run, name: str, rows: Sequence[Row]) -> list[str]:
         return [f"{name} against {BASE}: no time per epoch was measured.", _others(rows)]
     verdicts: dict[str, list[Row]] = {}
     for row in epochs:
-        verdicts.setdefault(row.relation.verdict, []).append(row)
-    ranked = sorted(verdicts, key=lambda verdict: verdict not in comparison.WORDS["s"])  # differences first
+        verdicts.setdefault(compared_runs.outcome(row, name)[2], []).append(row)
+    ranked = sorted(verdicts, key=lambda verdict: verdict not in WORDS["s"])  # differences first
     spoken = "; ".join(f"{verdict} in {_extremes(base, verdicts[verdict])}" for verdict in ranked)
     ratios = f"seconds per epoch as a ratio with its 95{formatting.SPACE}% interval"
     return [
@@ -96,9 +95,9 @@ def _answer(base: Run, name: str, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _extremes(base: Run, rows: Sequence[Row]) -> str:
+def _extremes(base: RunView, rows: Sequence[Row]) -> str:
     """Name the cases with their ratios; of more than two, say how many and name the smallest and the largest ratio."""
-    ranked = sorted(rows, key=lambda row: row.relation.estimate or 0.0)
+    ranked = sorted(rows, key=lambda row: row.comparison.estimate or 0.0)
     named = [f"{_title(base, row.case)} {_estimate(row)}".strip() for row in ranked]
     if len(named) < 3:
         return " and ".join(named)
@@ -106,9 +105,9 @@ def _extremes(base: Run, rows: Sequence[Row]) -> str:
 
 
 def _others(rows: Sequence[Row]) -> str:
-    """Count the differences beyond the spread in everything but the time per epoch."""
+    """Count the significant differences in everything but the time per epoch."""
     verdicts = {
-        kind: [row.relation.verdict for row in rows if row.unit == unit and row.quantity != compared_runs.EPOCH]
+        kind: [row.comparison.verdict for row in rows if row.unit == unit and row.quantity != compared_runs.EPOCH]
         for unit, kind in KINDS.items()
     }
     parts = [
@@ -116,80 +115,80 @@ def _others(rows: Sequence[Row]) -> str:
         for kind, found in verdicts.items()
         if found
     ]
-    untold = sum(verdict.startswith(compared_runs.CANNOT_TELL) for found in verdicts.values() for verdict in found)
-    unknown = f"; {untold} could not be told" if untold else ""
-    return f"Of the rest, beyond the spread differ {', '.join(parts)}{unknown}."
+    unknown = sum(verdict in UNKNOWN for found in verdicts.values() for verdict in found)
+    rest = f"; {unknown} {'is' if unknown == 1 else 'are'} unknown" if unknown else ""
+    return f"Of the rest, significantly different are {', '.join(parts)}{rest}."
 
 
 def _estimate(row: Row) -> str:
     """Write the estimate with its interval; empty where there is none."""
-    estimate, interval, _ = compared_runs.outcome(row)
+    estimate, interval, _ = compared_runs.outcome(row, "")
     return f"{estimate} {interval}".strip()
 
 
-def _title(run: Run, identifier: str) -> str:
+def _title(run: RunView, identifier: str) -> str:
     """Name a case as its run does."""
-    return str(next((case.get("title") for case in run["cases"] if case["id"] == identifier), None) or identifier)
+    case = run.case(identifier)
+    return case.title if case else identifier
 
 
-def _judged(judged: Sequence[compared_runs.Judgement]) -> Table:
+def _judged(judged: Sequence[compared_runs.Check]) -> Table:
     """List what --fail-above makes of every case."""
     rows = [[Cell(f"{each.run}, {each.case}"), Cell(each.outcome), Cell(each.why)] for each in judged]
     columns = ("Run, case", "Outcome", "Because")
     return Table("What the limit makes of each case", columns, rows, columns[1:])
 
 
-def _runs(runs: Sequence[Run]) -> Table:
+def _runs(runs: Sequence[RunView]) -> Table:
     """Show which runs they are: when, of what code, on what machine."""
     facts = [_facts(run) for run in runs]
-    columns = [f"{name} (base)" if name == BASE else name for name, _ in zip(comparison.NAMES, runs, strict=False)]
+    columns = [f"{name} (base)" if name == BASE else name for name, _ in zip(NAMES, runs, strict=False)]
     rows = [[Cell(key), *(Cell(str(of_run[key] or "not recorded")) for of_run in facts)] for key in facts[0]]
     return Table("The runs", ("", *columns), rows, columns)
 
 
-def _facts(run: Run) -> dict[str, object]:
+def _facts(run: RunView) -> dict[str, object]:
     """Return what identifies a run and the machine it was measured on; None is what was not recorded."""
-    environment: Mapping[str, Any] = run["environment"]
-    states = [str(case.get("status")) for case in run["cases"]]
-    loads = environment.get("load_before")
-    moments = {key: str(run[key]).replace("T", " ") if run.get(key) else None for key in ("created", "finished")}
+    environment = run.environment
+    states = [str(case.record.status) for case in run.cases]
+    created, finished = (moment and moment.replace("T", " ") for moment in (run.record.created, run.record.finished))
     return {
-        "Run": run["run_id"],
-        "Suite": dig(run, "suite", "title") or dig(run, "suite", "name"),
-        "Begun": moments["created"],
-        "Finished": moments["finished"] or "not finished",
+        "Run": run.record.run_id,
+        "Suite": run.record.suite.title or run.record.suite.name,
+        "Begun": created,
+        "Finished": finished or "not finished",
         "Revision": compared_runs.code_of(run),
-        "CPU": environment.get("cpu"),
-        "Cores available": environment.get("cores_available"),
-        "Operating system": environment.get("os"),
-        "Python": environment.get("python"),
-        "Load before (1, 5, 15 minutes)": ", ".join(f"{load:.2f}" for load in loads) if loads else None,
+        "CPU": environment.cpu,
+        "Cores available": environment.cores_available,
+        "Operating system": environment.os,
+        "Python": environment.python,
+        "Load before (1, 5, 15 minutes)": ", ".join(f"{load:.2f}" for load in environment.load_before) or None,
         "Cases": ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none",
-        "Repeats": selection.repeats_of(run["cases"]),
+        "Repeats": elements.repeats_of(run.cases),
     }
 
 
-def _plot(base: Run, compared: Mapping[str, Sequence[Row]], limit: float | None) -> Plot | None:
+def _plot(base: RunView, compared: Mapping[str, Sequence[Row]], limit: float | None) -> Plot | None:
     """Draw the ratios of the time per epoch with their intervals, of each case."""
     several = len(compared) > 1
     epochs = [(name, row) for name, rows in compared.items() for row in rows if row.quantity == compared_runs.EPOCH]
     order = list(dict.fromkeys(row.case for _, row in epochs))
     intervals = []
     for name, row in sorted(epochs, key=lambda pair: order.index(pair[1].case)):
-        as_ratio = row.relation.kind == "ratio"
+        as_ratio = row.comparison.kind == "ratio"
         title = _title(base, row.case)
         intervals.append(
             charts.Interval(
                 f"{name} against {BASE}" if several else title,
-                row.relation.estimate if as_ratio else None,
-                row.relation.low if as_ratio else None,
-                row.relation.high if as_ratio else None,
-                COLOURS.get(row.relation.verdict, "unsure"),
-                _estimate(row) or row.relation.verdict,
+                row.comparison.estimate if as_ratio else None,
+                row.comparison.low if as_ratio else None,
+                row.comparison.high if as_ratio else None,
+                row.comparison.verdict if row.comparison.verdict in WORDS["s"] else "unsure",
+                _estimate(row) or compared_runs.outcome(row, name)[2],
                 title if several else "",
             )
         )
-    spoken = "Seconds per epoch" if several else f"Seconds per epoch, {comparison.NAMES[1]} against {BASE}"
+    spoken = "Seconds per epoch" if several else f"Seconds per epoch, {NAMES[1]} against {BASE}"
     axis = f"times {BASE} (logarithmic); to the right is slower"
     line = None if limit is None else 1 + limit
     drawing = charts.forest(intervals, f"{spoken}, as ratios with intervals", axis, line)
@@ -205,12 +204,12 @@ def _plot(base: Run, compared: Mapping[str, Sequence[Row]], limit: float | None)
 
 def _repeats(rows: Sequence[Row]) -> str:
     """Say how many values the figures of a plot stand on."""
-    counts = sorted({side["n"] for row in rows for side in (row.a, row.b) if side})
+    counts = sorted({side.n for row in rows for side in (row.a, row.b) if side})
     spoken = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     return f"n{formatting.SPACE}={formatting.SPACE}{spoken} repeats a case and run."
 
 
-def _case(base: Run, identifier: str, compared: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+def _case(base: RunView, identifier: str, compared: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     """Show a case side by side: every quantity of the base, and of each other run with how it stands to the base."""
     sides = {
         name: {(row.unit == "", row.quantity): row for row in rows if row.case == identifier}
@@ -224,7 +223,13 @@ def _case(base: Run, identifier: str, compared: Mapping[str, Sequence[Row]]) -> 
             scores = True
         found = [rows.get(key) for rows in sides.values()]
         first = next(row for row in found if row)
-        body.append([Cell(key[1]), _value(first, first.a), *(cell for row in found for cell in _against(row))])
+        body.append(
+            [
+                Cell(key[1]),
+                _value(first, first.a),
+                *(cell for name, row in zip(sides, found, strict=True) for cell in _against(row, name)),
+            ]
+        )
     columns = ["", f"{BASE} (base)"]
     for name in sides:
         columns += [name, compared_runs.heading_of(name), f"{name} is"]
@@ -238,19 +243,19 @@ def _case(base: Run, identifier: str, compared: Mapping[str, Sequence[Row]]) -> 
     }
 
 
-def _against(row: Row | None) -> list[Cell]:
+def _against(row: Row | None, name: str) -> list[Cell]:
     """Return the cells of one run: its figure, how it stands to the base, and the verdict."""
     if row is None:
         return [Cell(NOT_COMPARED), Cell(""), Cell("")]
-    estimate, interval, verdict = compared_runs.outcome(row)
-    spread = "; ".join(part for part in (interval, row.relation.test) if part)
-    return [_value(row, row.b), Cell(estimate, spread, row.relation.estimate), Cell(verdict)]
+    estimate, interval, verdict = compared_runs.outcome(row, name)
+    spread = "; ".join(part for part in (interval, row.comparison.test) if part)
+    return [_value(row, row.b), Cell(estimate, spread, row.comparison.estimate), Cell(verdict)]
 
 
-def _value(row: Row, summary: summaries.Summary | None) -> Cell:
+def _value(row: Row, summary: Summary | None) -> Cell:
     """Return the cell of one run's figure, in the unit of the row, with its spread and n."""
     if summary is None:
         return Cell(formatting.NOT_MEASURED)
     write, _ = compared_runs.writer(row)
-    n = f", n{formatting.SPACE}={formatting.SPACE}{summary['n']}" if summary["low"] < summary["high"] else ""
-    return Cell(compared_runs.shown(row, summary), selection.spread_of(summary, write) + n, summary["median"])
+    n = f", n{formatting.SPACE}={formatting.SPACE}{summary.n}" if summary.low < summary.high else ""
+    return Cell(compared_runs.shown(row, summary), formatting.range_of(summary, write) + n, summary.median)
