@@ -283,7 +283,12 @@ def check_regression(base: RunView, run: RunView, limit: float, name: str = "B")
         if row.quantity == EPOCH:
             estimate, interval, verdict = outcome(row, name)
             checks.append(
-                Check(name, row.case, exceeds(row.comparison, limit), f"{estimate} {interval}".strip() or verdict)
+                Check(
+                    name,
+                    row.case,
+                    exceeds(row.comparison, limit),
+                    f"{estimate} {interval}".strip() or verdict.removeprefix("unknown (").removesuffix(")"),
+                )
             )
     timed = {case.id for each in (base, run) for case in each.finished if case.epoch}
     unknown = {case: why for case, why in uncompared(base, run, name).items() if case in timed}

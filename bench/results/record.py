@@ -274,7 +274,7 @@ def from_json(content: Mapping[str, Any]) -> RunRecord:
     """
     known = _upgraded(content) if content.get("schema_version") == OLDEST_VERSION else content
     try:
-        return msgspec.convert({**dict.fromkeys(OUTLINE), **_measured(known)}, RunRecord)
+        return msgspec.convert({**dict.fromkeys(OUTLINE), **without_nulls(known)}, RunRecord)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
 
@@ -285,15 +285,15 @@ def to_json(record: RunRecord) -> dict[str, Any]:
     return content
 
 
-def _measured(tree: Any) -> Any:
+def without_nulls(tree: Any) -> Any:
     """Leave out what is null, and summaries that are not whole: they are not measured."""
     if isinstance(tree, Mapping):
         is_summary = "median" in tree or (tree and {*tree} <= {*_OF_A_SUMMARY, "values"})
         if is_summary and any(tree.get(key) is None for key in _OF_A_SUMMARY):
             return None
-        cleaned = {key: value if key in _KEPT else _measured(value) for key, value in tree.items()}
+        cleaned = {key: value if key in _KEPT else without_nulls(value) for key, value in tree.items()}
         return {key: value for key, value in cleaned.items() if value is not None}
-    return [_measured(value) for value in tree] if isinstance(tree, list) else tree
+    return [without_nulls(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _upgraded(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,16 @@ from bench.measure.spans import chrome_events, epoch_rows
 from bench.model.metrics import score
 from bench.report import writer
 from bench.results import repeats, store
-from bench.results.record import CaseRecord, DroppedOut, EnvironmentFacts, Member, RunRecord, SlowDowns, SplitFacts
+from bench.results.record import (
+    CaseRecord,
+    DroppedOut,
+    EnvironmentFacts,
+    Member,
+    RunRecord,
+    SlowDowns,
+    SplitFacts,
+    without_nulls,
+)
 from bench.results.view import RunView
 from bench.run.progress import say, table
 from bench.run.session import Session, load, new_record, prepare_repeat, reopen, skip_or_not, workspace
@@ -204,7 +213,7 @@ def _write_down(session: Session, case: Case, repeat: int, outcome: Outcome) -> 
     store.append_rows(session.folder, "resources.csv", ({**key, **row} for row in outcome.samples.rows))
     prepared = session.prepared[case.preparation]
     splits = session.record.datasets[case.dataset].splits
-    splits.setdefault(case.split_id, msgspec.convert(prepared.facts, SplitFacts))
+    splits.setdefault(case.split_id, msgspec.convert(without_nulls(prepared.facts), SplitFacts))
     figures = repeats.figures(outcome, scores, session.suite.warmup_epochs, case.training.local_epochs)
     # At once: an interrupt leaves the repeat either recorded or to be done again.
     session.replace(case, _with_repeat(session.case(case), repeat, outcome, figures, prepared.notes))

@@ -37,6 +37,7 @@ from bench.results.record import (
     Revision,
     RunRecord,
     SuiteFacts,
+    without_nulls,
 )
 from bench.run.progress import say
 from bench.suites.schema import Case, Suite
@@ -155,17 +156,22 @@ def new_record(session: Session, now: datetime, command: list[str], load_before:
         suite=SuiteFacts(checked.name, checked.title, checked.description),
         plan=checked.plan,
         revision=revision(),
-        environment=msgspec.convert(environment.describe(most if together else 1, load_before), EnvironmentFacts),
+        environment=environment_facts(most if together else 1, load_before),
         measuring=Measuring(HERTZ),
         datasets={name: facts(checked, name, dataset) for name, dataset in session.datasets.items()},
         cases=[_new_case(case, checked) for case in checked.cases],
     )
 
 
+def environment_facts(processes: int, load_before: list[float] | None) -> EnvironmentFacts:
+    """Return what the record keeps of the machine; ``processes`` share it, ``load_before`` was its load average."""
+    return msgspec.convert(without_nulls(environment.describe(processes, load_before)), EnvironmentFacts)
+
+
 def revision() -> Revision | None:
     """Return the git revision of the kit; None where it is in no checkout."""
     found = environment.revision(_ROOT)
-    return msgspec.convert(found, Revision) if found else None
+    return msgspec.convert(without_nulls(found), Revision) if found else None
 
 
 def facts(checked: Suite, name: str, dataset: Dataset) -> DatasetFacts:
@@ -184,7 +190,7 @@ def facts(checked: Suite, name: str, dataset: Dataset) -> DatasetFacts:
         "digest": _digest(dataset),
         "funnel": [asdict(step) for step in dataset.funnel],
     }
-    return msgspec.convert(content, DatasetFacts)
+    return msgspec.convert(without_nulls(content), DatasetFacts)
 
 
 def _digest(dataset: Dataset) -> str:
@@ -234,7 +240,7 @@ def skip_or_not(record: RunRecord) -> None:
 
 def _note_other_environment(record: RunRecord) -> None:
     """Warn in the run when it goes on with another machine, other versions or other code than it began with."""
-    began, now = record.environment, msgspec.convert(environment.describe(1, None), EnvironmentFacts)
+    began, now = record.environment, environment_facts(1, None)
     names = ("cpu", "cores_available", "memory_bytes", "os", "kernel", "python", "packages")
     other = [name for name in names if getattr(began, name) != getattr(now, name)]
     code = revision()

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from ansible_helpers import ROOT
 from cluster import ADDRESSES, node, processes, run_python, wait_until
+from helpers import run_json
 
 from bench.results import store
 
@@ -151,7 +152,7 @@ def all_is_free(party: str) -> bool:
 
 def record(run: Path) -> dict[str, Any]:
     """Return the case between hosts of a result folder."""
-    cases: list[dict[str, Any]] = store.load(run)["cases"]
+    cases: list[dict[str, Any]] = run_json(run)["cases"]
     return next(case for case in cases if case["id"] == CASE)
 
 

@@ -20,7 +20,7 @@ import grpc
 import numpy as np
 import psutil
 import pytest
-from helpers import in_training, only_run, started, wait_for, words, workers_left, write_suite
+from helpers import in_training, only_run, run_json, started, wait_for, words, workers_left, write_suite
 
 from bench.engines import processes
 from bench.engines.federated import wire, wire_pb2
@@ -78,7 +78,7 @@ def struck(tmp_path_factory: pytest.TempPathFactory) -> Struck:
             seconds[name] = time.monotonic() - began
         shown, _ = process.communicate(timeout=120)
     folder = only_run(out)
-    return Struck(folder, process.returncode, store.load(folder), shown, seconds, workers)
+    return Struck(folder, process.returncode, run_json(folder), shown, seconds, workers)
 
 
 def alone(runner: int) -> psutil.Process | None:
@@ -94,7 +94,7 @@ def failed(out: Path, case: str) -> bool:
 
 
 def status_of(folder: Path, case: str) -> str:
-    return next(str(entry["status"]) for entry in store.load(folder)["cases"] if entry["id"] == case)
+    return next(str(entry["status"]) for entry in run_json(folder)["cases"] if entry["id"] == case)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import bench, dataset, in_training, only_run, started, wait_for, write_suite
+from helpers import bench, dataset, in_training, only_run, run_json, started, wait_for, write_suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -37,7 +37,6 @@ from bench.errors import CaseError
 from bench.measure.spans import Recorder
 from bench.model import logistic
 from bench.model.logistic import Training
-from bench.results import store
 
 Array = NDArray[np.float64]
 FORMATS = st.sampled_from([fixed_point.NARROW, fixed_point.WIDE])
@@ -311,7 +310,7 @@ def test_a_party_that_is_killed_in_the_middle_is_outlived(tmp_path: Path) -> Non
         in_training(process.pid, "two-left.1", "9998-host").send_signal(signal.SIGKILL)
         in_training(process.pid, "too-few.1", "9998-host").send_signal(signal.SIGKILL)
         shown, _ = process.communicate(timeout=120)
-    run = store.load(only_run(out))
+    run = run_json(only_run(out))
     outlived, ended = run["cases"]
     assert outlived["status"] == "ok", shown
     assert outlived["epochs_run"] == [800]

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import SmallRun
-from helpers import bench, in_training, only_run, started, wait_for, worker, write_csv, write_suite
+from helpers import bench, in_training, only_run, run_json, started, wait_for, worker, write_csv, write_suite
 
 from bench.results import store
 from bench.run.__main__ import main
@@ -29,12 +29,12 @@ def suite(folder: Path, repeats: int) -> Path:
 
 
 def statuses(folder: Path) -> dict[str, tuple[str, list[int]]]:
-    return {entry["id"]: (entry["status"], entry["repeats_done"]) for entry in store.load(folder)["cases"]}
+    return {entry["id"]: (entry["status"], entry["repeats_done"]) for entry in run_json(folder)["cases"]}
 
 
 def assert_whole(folder: Path, repeats: int) -> None:
     """The folder is what a run that was never disturbed leaves: every figure once a repeat, no row twice."""
-    run = store.load(folder)
+    run = run_json(folder)
     assert run["finished"] is not None
     assert (folder / "report.html").exists()
     for entry in run["cases"]:
@@ -88,7 +88,7 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_does_the_rest(tmp_path: Path) 
     # Which case begins a repeat is the runner's choice.
     assert statuses(folder)["together"] == ("pending", [1])
     assert statuses(folder)["alone"] in (("ok", [1, 2]), ("pending", [1]))
-    assert store.load(folder)["finished"] is None
+    assert run_json(folder)["finished"] is None
     assert (folder / "report.html").exists()
     assert f"--resume {folder}" in done.stdout
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "models").iterdir()}
@@ -150,13 +150,13 @@ def finished(tmp_path: Path, keep_signals: None) -> Path:
 
 
 def change(folder: Path, **values: Any) -> None:
-    run = store.load(folder)
-    store.save(folder, {**run, **values})
+    run = run_json(folder)
+    store.write_json(folder / "run.json", {**run, **values})
 
 
 def unfinish(folder: Path) -> None:
     """Make the second repeat one that never was, but for rows in the tables, as after a kill while they are written."""
-    (entry,) = store.load(folder)["cases"]
+    (entry,) = run_json(folder)["cases"]
     for key in ("figures", "repeats_done", "epochs_run"):
         entry[key] = entry[key][:1]
     change(folder, cases=[{**entry, "status": "pending"}], finished=None)
@@ -180,7 +180,7 @@ def test_rows_of_a_repeat_that_was_cut_off_are_not_counted_twice(finished: Path)
     assert statuses(finished) == {"alone": ("ok", [1, 2])}
     assert store.read_csv(finished, "epochs.csv")[columns].equals(before)
     assert len(store.read_csv(finished, "scores.csv")) == 2
-    assert store.load(finished)["cases"][0]["metrics"]["auc"]["n"] == 2
+    assert run_json(finished)["cases"][0]["metrics"]["auc"]["n"] == 2
     assert model.read_text() == whole  # the same seed, the same rows, the same model
 
 
@@ -213,9 +213,9 @@ def test_a_run_without_its_plan_says_so(
     small_run: SmallRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], keep_signals: None
 ) -> None:
     copy = shutil.copytree(small_run.folder, tmp_path / "copy")
-    run = store.load(copy)
+    run = run_json(copy)
     del run["plan"]
-    store.save(copy, run)
+    store.write_json(copy / "run.json", run)
     assert main(["--resume", str(copy)]) == 2
     assert "cannot be resumed" in capsys.readouterr().err
 
@@ -224,4 +224,4 @@ def test_a_command_line_of_another_run_does_not_apply(finished: Path) -> None:
     """The plan of the run counts, also where the command line was laid over a suite."""
     unfinish(finished)
     assert main(["--resume", str(finished), "--repeats", "7"]) == 0
-    assert np.array_equal(store.load(finished)["cases"][0]["repeats_done"], [1, 2])
+    assert np.array_equal(run_json(finished)["cases"][0]["repeats_done"], [1, 2])

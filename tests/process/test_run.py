@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SmallRun
-from helpers import FEATURES, bench, only_run, table, write_csv, write_suite
+from helpers import FEATURES, bench, only_run, run_json, table, write_csv, write_suite
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bench.engines.registry import ENGINES
@@ -81,7 +81,7 @@ def test_run_json_has_the_keys_of_the_contract(small_run: SmallRun) -> None:
         assert (entry["status"], entry["error"], entry["repeats_done"]) == ("ok", None, [1, 2])
     assert case(run, "federated")["network"] == "loopback"
     assert case(run, "local")["network"] == "none"
-    assert case(run, "local")["metrics"] is None
+    assert case(run, "local")["metrics"] == {}
     assert set(case(run, "local")["models"]) == {"9999", "9998", "10000"}
     assert case(run, "centralised")["bytes"] is None
 
@@ -198,7 +198,7 @@ def test_engine_split_and_repeats_lie_over_the_suite(inputs: Path, keep_signals:
     small = write_suite(inputs / "two.yml", plan, repeats=3)
     options = ["--suite", str(small), "--out", str(inputs / "out")]
     assert main([*options, "--engine", "local", "--split", "quantity:4:5", "--repeats", "1"]) == 0
-    run = store.load(only_run(inputs / "out"))
+    run = run_json(only_run(inputs / "out"))
     (entry,) = run["cases"]
     assert (entry["id"], entry["repeats"], entry["split"]) == ("each", 1, "quantity:4:5")
     assert [party["party"] for party in entry["parties"]] == ["9999", "9998", "9997", "10000"]
@@ -211,7 +211,7 @@ def test_several_files_are_one_a_party(inputs: Path, keep_signals: None) -> None
     test = str(write_csv(inputs / "test.csv", 80, seed=9, first_id=9000))
     options = ["--suite", str(inputs / "small.yml"), "--out", str(inputs / "out"), "--label", "ill", "--id", "patient"]
     assert main([*options, "--data", *files, "--test", test]) == 0
-    run = store.load(only_run(inputs / "out"))
+    run = run_json(only_run(inputs / "out"))
     (facts,) = run["datasets"].values()
     (divided,) = facts["splits"].values()
     assert [party["rows"] for party in divided["parties"]] == [100, 200, 50]
@@ -241,7 +241,7 @@ def test_synthetic_loans_need_no_file(inputs: Path, keep_signals: None) -> None:
         defaults={"balance": balance},
     )
     assert main(["--suite", str(small), "--out", str(inputs / "out"), "--charged-off-share", "0.3"]) == 0
-    run = store.load(only_run(inputs / "out"))
+    run = run_json(only_run(inputs / "out"))
     facts = run["datasets"]["loans"]
     assert (facts["synthetic"], facts["features"]) == (True, 37)
     assert facts["class_counts"][0] / facts["rows"] == pytest.approx(0.3, abs=0.01)

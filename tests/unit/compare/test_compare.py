@@ -21,7 +21,8 @@ from scipy import stats
 from bench.compare import __main__ as main_of_compare
 from bench.compare import runs as compared_runs
 from bench.pages import charts
-from bench.results import store
+from bench.results import record
+from bench.results.view import RunView, open_run
 from bench.stats import comparison, formatting
 
 MIRROR = {
@@ -31,8 +32,6 @@ MIRROR = {
     "fewer": "more",
     "higher": "lower",
     "lower": "higher",
-    "cannot tell (not measured in A)": "cannot tell (not measured in B)",
-    "cannot tell (not measured in B)": "cannot tell (not measured in A)",
 }
 
 durations = st.lists(st.floats(1e-6, 1e4), max_size=6)
@@ -40,13 +39,30 @@ duration_pairs = st.lists(st.tuples(st.floats(1e-6, 1e4), st.floats(1e-6, 1e4)),
 score_lists = st.lists(st.floats(0.0, 1.0), max_size=6)
 
 
+Contents = tuple[dict[str, Any], dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def contents(tmp_path_factory: pytest.TempPathFactory) -> Contents:
     folder = tmp_path_factory.mktemp("runs")
-    return (
-        store.load(write_run(folder / "a")),
-        store.load(write_run(folder / "b", pace=1.5, seed=2)),
-    )
+    written = write_run(folder / "a"), write_run(folder / "b", pace=1.5, seed=2)
+    a, b = (json.loads((run / "run.json").read_text()) for run in written)
+    return a, b
+
+
+@pytest.fixture(scope="module")
+def runs(contents: Contents) -> tuple[RunView, RunView]:
+    return view(contents[0]), view(contents[1])
+
+
+def view(content: dict[str, Any]) -> RunView:
+    """A run with this content of run.json and no other file."""
+    return RunView(Path("nowhere"), record.from_json(content))
+
+
+def copied(content: dict[str, Any]) -> dict[str, Any]:
+    copy: dict[str, Any] = json.loads(json.dumps(content))
+    return copy
 
 
 def row(rows: list[compared_runs.Row], case: str, quantity: str) -> compared_runs.Row:
@@ -55,7 +71,7 @@ def row(rows: list[compared_runs.Row], case: str, quantity: str) -> compared_run
 
 @given(durations, durations)
 def test_swapping_the_runs_inverts_the_ratio_and_mirrors_the_verdict(a: list[float], b: list[float]) -> None:
-    there, back = comparison.relate(a, b, "s"), comparison.relate(b, a, "s")
+    there, back = comparison.compare_samples(a, b, "s"), comparison.compare_samples(b, a, "s")
     assert back.verdict == MIRROR.get(there.verdict, there.verdict)
     assert back.test == there.test
     if there.low is not None and there.low > 0 and there.high < float("inf"):
@@ -65,7 +81,7 @@ def test_swapping_the_runs_inverts_the_ratio_and_mirrors_the_verdict(a: list[flo
 
 @given(score_lists, score_lists)
 def test_swapping_the_runs_turns_the_difference_round(a: list[float], b: list[float]) -> None:
-    there, back = comparison.relate(a, b, ""), comparison.relate(b, a, "")
+    there, back = comparison.compare_samples(a, b, ""), comparison.compare_samples(b, a, "")
     assert back.verdict == MIRROR.get(there.verdict, there.verdict)
     if there.low is not None:
         assert (back.estimate, back.low, back.high) == pytest.approx((-there.estimate, -there.high, -there.low))
@@ -74,7 +90,7 @@ def test_swapping_the_runs_turns_the_difference_round(a: list[float], b: list[fl
 @given(duration_pairs)
 def test_swapping_mirrors_pairs_and_their_order_does_not_matter(pairs: list[tuple[float, float]]) -> None:
     (a, b), (c, d) = zip(*pairs, strict=True), zip(*reversed(pairs), strict=True)
-    there, back, other = (comparison.relate(x, y, "s", paired=True) for x, y in ((a, b), (b, a), (c, d)))
+    there, back, other = (comparison.compare_samples(x, y, "s", paired=True) for x, y in ((a, b), (b, a), (c, d)))
     assert back.verdict == MIRROR.get(there.verdict, there.verdict)
     if there.low is not None and there.low > 0 and there.high < float("inf"):
         assert (back.low, back.high) == pytest.approx((1 / there.high, 1 / there.low), rel=1e-6)
@@ -85,26 +101,26 @@ def test_swapping_mirrors_pairs_and_their_order_does_not_matter(pairs: list[tupl
 
 @given(st.lists(st.floats(0.0, 1e4), min_size=3, max_size=6), st.sampled_from(sorted(comparison.WORDS)))
 def test_identical_values_never_differ(values: list[float], unit: str) -> None:
-    assert comparison.relate(values, values, unit).verdict in (comparison.NO_DIFFERENCE, comparison.IDENTICAL)
-    assert comparison.relate(values, values, unit, paired=True).verdict == comparison.IDENTICAL
+    assert comparison.compare_samples(values, values, unit).verdict in ("not significant", "identical")
+    assert comparison.compare_samples(values, values, unit, paired=True).verdict == "identical"
 
 
 @given(st.lists(st.floats(1e-6, 1e4), min_size=1, max_size=2), durations, st.sampled_from(sorted(comparison.WORDS)))
 def test_fewer_than_three_values_never_get_a_verdict(few: list[float], b: list[float], unit: str) -> None:
     pairs = (few, [2 * value for value in few])
     for relation in (
-        comparison.relate(few, b, unit),
-        comparison.relate(b, few, unit),
-        comparison.relate(*pairs, unit, True),
+        comparison.compare_samples(few, b, unit),
+        comparison.compare_samples(b, few, unit),
+        comparison.compare_samples(*pairs, unit, True),
     ):
-        assert relation.verdict.startswith("cannot tell")
+        assert relation.verdict in comparison.UNKNOWN
         assert relation.estimate is relation.low is relation.high is None
 
 
 @given(st.lists(st.floats(0.1, 1e4), min_size=3, max_size=6), st.lists(st.floats(0.1, 1e4), min_size=3, max_size=6))
 def test_the_unit_of_time_does_not_matter(a: list[float], b: list[float]) -> None:
-    seconds = comparison.relate(a, b, "s")
-    other = comparison.relate([1024 * x for x in a], [1024 * x for x in b], "s")
+    seconds = comparison.compare_samples(a, b, "s")
+    other = comparison.compare_samples([1024 * x for x in a], [1024 * x for x in b], "s")
     if seconds.test and other.test:
         assert other.estimate == pytest.approx(seconds.estimate, rel=1e-9)
 
@@ -112,64 +128,66 @@ def test_the_unit_of_time_does_not_matter(a: list[float], b: list[float]) -> Non
 def test_the_interval_is_welchs() -> None:
     # Worked by hand: means 11 and 13, variances 1 and 4, n = 3 and 3: standard error sqrt(5/3),
     # 2.941 degrees of freedom, t = 3.218.
-    relation = comparison.relate([10.0, 11.0, 12.0], [11.0, 13.0, 15.0], "")
+    relation = comparison.compare_samples([10.0, 11.0, 12.0], [11.0, 13.0, 15.0], "")
     assert relation.estimate == pytest.approx(2.0)
     assert (relation.low, relation.high) == pytest.approx((2 - 4.1539, 2 + 4.1539), abs=2e-3)
-    assert relation.verdict == comparison.NO_DIFFERENCE
+    assert relation.verdict == "not significant"
 
 
 def test_pairs_show_what_the_spread_between_them_hides() -> None:
     # Worked by hand: differences 0.001, 0.002, 0.003: standard error 0.001 / sqrt(3), t of 2 degrees of freedom 4.303.
     a, b = [0.60, 0.65, 0.70], [0.601, 0.652, 0.703]
-    relation = comparison.relate(a, b, "", paired=True)
+    relation = comparison.compare_samples(a, b, "", paired=True)
     assert relation.estimate == pytest.approx(0.002)
     assert (relation.low, relation.high) == pytest.approx((0.002 - 0.002484, 0.002 + 0.002484), abs=1e-6)
-    assert (relation.test, relation.verdict) == (comparison.PAIRED, comparison.NO_DIFFERENCE)
-    above = comparison.relate(a, [0.602, 0.6521, 0.7022], "", paired=True)
+    assert (relation.test, relation.verdict) == ("paired", "not significant")
+    above = comparison.compare_samples(a, [0.602, 0.6521, 0.7022], "", paired=True)
     assert above.verdict == "higher"
-    assert comparison.relate(a, [0.602, 0.6521, 0.7022], "").verdict == comparison.NO_DIFFERENCE
-    assert comparison.relate(a, [value + 0.01 for value in a], "", paired=True).verdict == comparison.SAME_GAP
+    assert comparison.compare_samples(a, [0.602, 0.6521, 0.7022], "").verdict == "not significant"
+    assert (
+        comparison.compare_samples(a, [value + 0.01 for value in a], "", paired=True).verdict == "differs by a constant"
+    )
 
 
 def test_deterministic_values_are_identical_or_differ() -> None:
-    assert comparison.relate([402.0] * 3, [402.0] * 3, "B").verdict == comparison.IDENTICAL
-    assert comparison.relate([0.1 + 0.2] * 3, [0.3] * 3, "").verdict == comparison.IDENTICAL
-    differs = comparison.relate([402.0] * 3, [804.0] * 4, "B")
-    assert (differs.verdict, differs.estimate, differs.low) == (comparison.NO_SPREAD, 2.0, None)
+    assert comparison.compare_samples([402.0] * 3, [402.0] * 3, "B").verdict == "identical"
+    assert comparison.compare_samples([0.1 + 0.2] * 3, [0.3] * 3, "").verdict == "identical"
+    differs = comparison.compare_samples([402.0] * 3, [804.0] * 4, "B")
+    assert (differs.verdict, differs.estimate, differs.low) == ("differs", 2.0, None)
 
 
 def test_a_wait_of_zero_is_compared_as_a_difference() -> None:
-    relation = comparison.relate([0.0, 0.0, 0.001], [0.1, 0.101, 0.102], "s")
+    relation = comparison.compare_samples([0.0, 0.0, 0.001], [0.1, 0.101, 0.102], "s")
     assert (relation.kind, relation.verdict) == ("difference", "slower")
 
 
-def test_a_slower_run_is_slower_and_its_bytes_are_identical(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_a_slower_run_is_slower_and_its_bytes_are_identical(runs: tuple[RunView, RunView]) -> None:
     rows = compared_runs.compare(*runs)
     epoch = row(rows, "federated", "epoch")
-    assert epoch.relation.verdict == "slower"
-    assert epoch.relation.low < 1.5 < epoch.relation.high
-    assert row(rows, "federated", "sent per epoch, all parties").relation.verdict == comparison.IDENTICAL
-    assert row(rows, "federated", "waiting, mean of the parties").relation.verdict == "slower"
+    assert epoch.comparison.verdict == "slower"
+    assert epoch.comparison.low < 1.5 < epoch.comparison.high
+    assert row(rows, "federated", "sent per epoch, all parties").comparison.verdict == "identical"
+    assert row(rows, "federated", "waiting, mean of the parties").comparison.verdict == "slower"
     assert row(rows, "local", "AUC, model of 9998").a is not None
 
 
-def test_scores_are_paired_where_both_runs_drew_the_same_rows(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_scores_are_paired_where_both_runs_drew_the_same_rows(
+    runs: tuple[RunView, RunView], contents: Contents
+) -> None:
     a, b = runs
-    tests = {r.quantity: r.relation.test for r in compared_runs.compare(a, b) if r.case == "federated"}
+    tests = {r.quantity: r.comparison.test for r in compared_runs.compare(a, b) if r.case == "federated"}
     assert (tests["AUC"], tests["epoch"], tests["peak memory, largest party"]) == ("paired", "Welch", "Welch")
     shown = compared_runs.as_text([a, b])
     assert "paired: t-test of the differences repeat by repeat" in shown
     assert "Welch: t-test of the repeats of one run" in shown
-    ours, theirs = (
-        next(case for case in run["cases"] if case["id"] == "federated")["metrics"]["auc"]["values"] for run in (a, b)
-    )
-    expected = comparison.relate(ours, theirs, "", paired=True)
-    assert row(compared_runs.compare(a, b), "federated", "AUC").relation == expected
-    shuffled = json.loads(json.dumps(b))
+    ours, theirs = (run.case("federated").metric("auc").values for run in (a, b))
+    expected = comparison.compare_samples(ours, theirs, "", paired=True)
+    assert row(compared_runs.compare(a, b), "federated", "AUC").comparison == expected
+    shuffled = copied(contents[1])
     case = next(case for case in shuffled["cases"] if case["id"] == "federated")
     case["repeats_done"].reverse()
     case["metrics"]["auc"]["values"].reverse()
-    assert row(compared_runs.compare(a, shuffled), "federated", "AUC").relation == expected
+    assert row(compared_runs.compare(a, view(shuffled)), "federated", "AUC").comparison == expected
 
 
 @pytest.mark.parametrize(
@@ -183,31 +201,30 @@ def test_scores_are_paired_where_both_runs_drew_the_same_rows(runs: tuple[dict[s
         (("cases", 3, "balance"), {"method": "none"}),
     ],
 )
-def test_other_rows_are_not_paired(
-    runs: tuple[dict[str, Any], dict[str, Any]], path: tuple[Any, ...], value: Any
-) -> None:
-    a, b = runs[0], json.loads(json.dumps(runs[1]))
+def test_other_rows_are_not_paired(contents: Contents, path: tuple[Any, ...], value: Any) -> None:
+    b = copied(contents[1])
     place = b
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    assert row(compared_runs.compare(a, b), "federated", "AUC").relation.test == comparison.WELCH
+    a, b = view(contents[0]), view(b)
+    assert row(compared_runs.compare(a, b), "federated", "AUC").comparison.test == "Welch"
     words = {"plan": "seed: A 1", "digest": "digest", "test_share": "test share: A 0.3, B 0.5"}
     wanted = words.get(path[-1], str(path[-1]))
     assert any(wanted in line for line in compared_runs.differing_conditions(a, b))
 
 
-def test_without_digests_the_facts_of_the_data_decide(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    a, b = (json.loads(json.dumps(run)) for run in runs)
+def test_without_digests_the_facts_of_the_data_decide(contents: Contents) -> None:
+    a, b = map(copied, contents)
     del a["datasets"]["loans"]["digest"], a["plan"]["seed"]  # the default seed is 1
-    assert row(compared_runs.compare(a, b), "federated", "AUC").relation.test == comparison.PAIRED
+    assert row(compared_runs.compare(view(a), view(b)), "federated", "AUC").comparison.test == "paired"
     b["datasets"]["loans"]["rows"] += 1
-    assert row(compared_runs.compare(a, b), "federated", "AUC").relation.test == comparison.WELCH
+    assert row(compared_runs.compare(view(a), view(b)), "federated", "AUC").comparison.test == "Welch"
 
 
-def test_unfinished_cases_have_no_row_and_are_named(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    a, b = runs
-    b = {**b, "cases": [case for case in b["cases"] if case["id"] != "local"]}
+def test_unfinished_cases_have_no_row_and_are_named(contents: Contents) -> None:
+    b = {**contents[1], "cases": [case for case in contents[1]["cases"] if case["id"] != "local"]}
+    a, b = view(contents[0]), view(b)
     assert {r.case for r in compared_runs.compare(a, b)} == {
         "centralised", "centralised-lbfgs", "federated", "federated-fedavg",
     }  # fmt: skip
@@ -217,31 +234,33 @@ def test_unfinished_cases_have_no_row_and_are_named(runs: tuple[dict[str, Any], 
     assert compared_runs.uncompared(b, a)["local"] == "only in B"
 
 
-def test_what_only_one_run_measured_cannot_be_told(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    a = json.loads(json.dumps(runs[0]))
+def test_what_only_one_run_measured_is_unknown(contents: Contents) -> None:
+    a = copied(contents[0])
     next(case for case in a["cases"] if case["id"] == "federated")["bytes"] = None
-    found = row(compared_runs.compare(a, runs[1]), "federated", "sent per epoch, all parties")
-    assert found.relation.verdict == "cannot tell (not measured in A)"
+    found = row(compared_runs.compare(view(a), view(contents[1])), "federated", "sent per epoch, all parties")
+    assert (found.comparison.verdict, compared_runs.outcome(found, "B")[2]) == ("not measured", "not measured in A")
 
 
-def test_runs_with_nulls_everywhere_can_be_compared(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    a = json.loads(json.dumps(runs[0]))
+def test_runs_with_nulls_everywhere_can_be_compared(runs: tuple[RunView, RunView], contents: Contents) -> None:
+    a = copied(contents[0])
     for case in a["cases"]:
         case |= dict.fromkeys(("time", "bytes", "resources", "metrics", "models", "training"))
-    assert all("not measured in A" in r.relation.verdict for r in compared_runs.compare(a, runs[1]))
-    assert compared_runs.compare(a, a) == []
-    assert "nothing to compare" in compared_runs.as_text([{**a, "cases": []}, runs[1]])
+    rows = compared_runs.compare(view(a), runs[1])
+    assert {(r.comparison.verdict, r.comparison.missing) for r in rows} == {("not measured", "a")}
+    assert compared_runs.compare(view(a), view(a)) == []
+    assert "nothing to compare" in compared_runs.as_text([view({**a, "cases": []}), runs[1]])
 
 
-def test_other_conditions_are_named_before_the_table(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    a, b = runs[0], json.loads(json.dumps(runs[1]))
-    assert compared_runs.differing_conditions(a, b) == []
+def test_other_conditions_are_named_before_the_table(runs: tuple[RunView, RunView], contents: Contents) -> None:
+    a, b = runs[0], copied(contents[1])
+    assert compared_runs.differing_conditions(*runs) == []
     b["environment"] |= {"cpu": "Other CPU", "load_before": [1.9, 1.0, 0.5]}
     b["environment"]["packages"]["numpy"] = "1.26.0"
     b["datasets"]["loans"]["rows"] = 100
     b["datasets"]["loans"]["splits"]["25/25/50"]["parties"][0]["rows"] = 7
     b["cases"][3]["training"]["learning_rate"] = 0.1
     b["revision"]["dirty"] = True
+    b = view(b)
     lines = compared_runs.differing_conditions(a, b)
     assert "CPU: A Example CPU @ 2.50GHz, B Other CPU" in lines
     assert "numpy: A 2.4.6, B 1.26.0" in lines
@@ -254,28 +273,28 @@ def test_other_conditions_are_named_before_the_table(runs: tuple[dict[str, Any],
     assert text.index("Other CPU") < text.index("95 % interval")
 
 
-def test_the_number_of_comparisons_is_told(runs: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    tested = sum(r.relation.test is not None for r in compared_runs.compare(*runs))
+def test_the_number_of_comparisons_is_told(runs: tuple[RunView, RunView]) -> None:
+    tested = sum(r.comparison.test is not None for r in compared_runs.compare(*runs))
     assert tested > 50
     assert f"{tested} comparisons were made at 95 %: chance alone would show about" in compared_runs.as_text(runs)
 
 
 @given(durations, durations, st.floats(0.0, 2.0), st.floats(0.0, 2.0))
 def test_only_an_interval_above_the_limit_as_a_whole_fails(a: list[float], b: list[float], x: float, y: float) -> None:
-    relation = comparison.relate(a, b, "s")
+    relation = comparison.compare_samples(a, b, "s")
     strict, lenient = (compared_runs.exceeds(relation, limit) for limit in sorted((x, y)))
-    order = [compared_runs.SLOWER, compared_runs.CANNOT_TELL, compared_runs.WITHIN]
+    order = ["slower than allowed", "unknown", "within the limit"]
     assert order.index(strict) <= order.index(lenient)  # what passes a limit passes a higher one
-    assert (strict == compared_runs.SLOWER) == (relation.low is not None and relation.low > 1 + min(x, y))
+    assert (strict == "slower than allowed") == (relation.low is not None and relation.low > 1 + min(x, y))
     if min(len(a), len(b)) < comparison.LEAST_VALUES:
-        assert strict == lenient == compared_runs.CANNOT_TELL
-    if strict == compared_runs.SLOWER:
+        assert strict == lenient == "unknown"
+    if strict == "slower than allowed":
         assert relation.verdict == "slower"
         assert (
-            compared_runs.exceeds(comparison.relate(a, [2 * value for value in b], "s"), min(x, y))
-            == compared_runs.SLOWER
+            compared_runs.exceeds(comparison.compare_samples(a, [2 * value for value in b], "s"), min(x, y))
+            == "slower than allowed"
         )
-    assert compared_runs.exceeds(comparison.relate(a, a, "s"), x) != compared_runs.SLOWER
+    assert compared_runs.exceeds(comparison.compare_samples(a, a, "s"), x) != "slower than allowed"
 
 
 @given(st.floats(0.0, 0.99))
@@ -290,7 +309,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().out
     verdicts = [line for line in shown.splitlines() if line.startswith("  epoch ")]
     assert len(verdicts) == 4
-    assert all(line.endswith(comparison.TOO_FEW) for line in verdicts)
+    assert all(line.endswith("unknown (fewer than 3 values on a side)") for line in verdicts)
     assert "slower" not in shown
     (b / "run.json").write_text("{", encoding="utf-8")
     for folder in (tmp_path / "nothing", b):
@@ -337,27 +356,27 @@ def test_what_is_slower_for_certain_fails(folders: dict[str, Path], capsys: pyte
     assert compared(folders, "base", "base", "slower", options=["--fail-above", "0.05"]) == 1
 
 
-def test_what_cannot_be_told_does_not_fail_and_is_named(
+def test_what_is_unknown_does_not_fail_and_is_named(
     folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compared(folders, "base", "single", options=["--fail-above", "5%"]) == 0
     shown = capsys.readouterr().out
-    assert "B, federated: cannot tell: fewer than 3 values on a side" in shown
-    assert "4 could not be told, which does not fail." in shown
+    assert "B, federated: unknown: fewer than 3 values on a side" in shown
+    assert "4 are unknown, which does not fail." in shown
     assert compared(folders, "base", "gaps", options=["--fail-above", "0%"]) == 0
     shown = capsys.readouterr().out
-    assert "B, federated: cannot tell: ok in A, failed (party 9998/host was <lost>) in B" in shown
-    assert "B, local: cannot tell: not measured in B" in shown
+    assert "B, federated: unknown: ok in A, failed (party 9998/host was <lost>) in B" in shown
+    assert "B, local: unknown: not measured in B" in shown
     assert "B, federated-paillier" not in shown.rsplit("\n\n", 1)[-1]  # finished in neither
 
 
 def test_one_value_is_never_called_a_difference(folders: dict[str, Path], tmp_path: Path) -> None:
-    runs = [store.load(folders[name]) for name in ("base", "single")]
+    runs = [open_run(folders[name]) for name in ("base", "single")]
     page = page_of(folders, tmp_path, "base", "single")
     for shown in (compared_runs.as_text(runs), page.text):
         assert all(f" {word} in " not in shown and f"{word}\n" not in shown for word in ("slower", "faster"))
     verdicts = {row[-1][0] for row in case_table(page, "Federated, FedSGD")[1:] if len(row) > 1}
-    assert verdicts == {comparison.TOO_FEW}
+    assert verdicts == {"unknown (fewer than 3 values on a side)"}
 
 
 def page_of(folders: dict[str, Path], tmp_path: Path, *names: str, options: Sequence[str] = ()) -> Page:
@@ -374,26 +393,26 @@ def test_the_page_shows_the_figures_that_are_printed(
 ) -> None:
     page = page_of(folders, tmp_path, "base", "slower", options=["--fail-above", "5%"])
     printed = plain(capsys.readouterr().out)
-    runs = [store.load(folders[name]) for name in ("base", "slower")]
-    titles = {case["id"]: case["title"] for case in runs[0]["cases"]}
+    runs = [open_run(folders[name]) for name in ("base", "slower")]
+    titles = {case.id: case.title for case in runs[0].cases}
     rows = compared_runs.compare(*runs)
     for identifier in dict.fromkeys(row.case for row in rows):
         table = {cells[0][0]: cells[1:] for cells in case_table(page, titles[identifier]) if len(cells) > 1}
         block = printed.split(f"\n{identifier}\n")[1]
         for expected in (row for row in rows if row.case == identifier):
             a, b, estimate, verdict = table[expected.quantity]
-            relation = expected.relation
-            assert (a[1], b[1], estimate[1]) == (expected.a["median"], expected.b["median"], relation.estimate)
-            assert verdict[0] == relation.verdict
+            relation = expected.comparison
+            assert (a[1], b[1], estimate[1]) == (expected.a.median, expected.b.median, relation.estimate)
+            assert verdict[0] == compared_runs.outcome(expected, "B")[2]
             line = next(line for line in block.splitlines() if line.startswith(f"  {expected.quantity} "))
             for text, value in (a, b):  # "9.44 ms 9.10-9.49, n = 3" here is "9.44 ms (3)" there
                 shown, _, _ = plain(text).partition(f" {spread_in(text)}")
                 assert f" {shown} (3)" in line, (value, line)
             assert plain(estimate[0]).partition(";")[0] in line
-    assert plain(compared_runs.conclusion(compared_runs.judge_all(runs, 0.05), 0.05)) in plain(page.text)
-    for judgement in compared_runs.judge_all(runs, 0.05):
-        assert plain(judgement.why) in printed
-        assert plain(judgement.why) in plain(page.text)
+    assert plain(compared_runs.conclusion(compared_runs.check_all(runs, 0.05), 0.05)) in plain(page.text)
+    for check in compared_runs.check_all(runs, 0.05):
+        assert plain(check.why) in printed
+        assert plain(check.why) in plain(page.text)
 
 
 def plain(text: str) -> str:
@@ -418,12 +437,12 @@ def test_several_runs_stand_side_by_side(folders: dict[str, Path], tmp_path: Pat
     assert epoch[4][0] == "slower"
     assert epoch[5:] == [("not compared", None), ("", None), ("", None)]
     alone = next(row for row in case_table(page, "Each party alone") if row[0][0] == "epoch")
-    assert [alone[5][0], alone[7][0]] == [formatting.NOT_MEASURED, "cannot tell (not measured in C)"]
+    assert [alone[5][0], alone[7][0]] == [formatting.NOT_MEASURED, "not measured in C"]
     assert "CPU: A Example CPU @ 2.50GHz, C not recorded" in page.text
     assert "failed (party 9998/host was <lost>) in C" in page.text
     assert "A: Data, not synthetic: Lending Club loans from loan.csv.gz." in page.text
     assert "C: Synthetic data: 82,231 synthetic loans" in page.text
-    printed = compared_runs.as_text([store.load(folders[name]) for name in ("base", "slower", "gaps")])
+    printed = compared_runs.as_text([open_run(folders[name]) for name in ("base", "slower", "gaps")])
     assert printed.index("B against A") < printed.index("B is") < printed.index("C against A") < printed.index("C is")
 
 
@@ -437,8 +456,8 @@ def test_the_page_needs_nothing_else_and_its_plot_is_to_scale(folders: dict[str,
         return [float(re.match(r"left:([\d.]+)%", attrs["style"]).group(1)) for attrs in found]
 
     one, limit = places("one")[0], places("limit")[0]
-    runs = [store.load(folders[name]) for name in ("base", "slower")]
-    epochs = [r.relation for r in compared_runs.compare(*runs) if r.quantity == compared_runs.EPOCH]
+    runs = [open_run(folders[name]) for name in ("base", "slower")]
+    epochs = [r.comparison for r in compared_runs.compare(*runs) if r.quantity == compared_runs.EPOCH]
     per_unit = (limit - one) / math.log(1.05)
     for kind, values in (("estimate", [r.estimate for r in epochs]), ("range", [r.low for r in epochs])):
         assert places(kind) == pytest.approx([one + per_unit * math.log(value) for value in values], abs=0.5)
@@ -453,7 +472,7 @@ def test_repeats_that_draw_from_the_same_rows_widen_the_interval(
 ) -> None:
     """Nadeau and Bengio's variance of the mean, (1/n + overlap) s^2, against NumPy's and SciPy's."""
     a, b = (list(side) for side in zip(*pairs, strict=True))
-    found = comparison.relate(a, b, "", paired=True, overlap=overlap)
+    found = comparison.compare_samples(a, b, "", paired=True, overlap=overlap)
     if found.low is None or found.high is None:
         return
     gaps = np.subtract(b, a)
@@ -469,7 +488,7 @@ intervals = st.tuples(ratios, st.floats(0.0, 1.0), st.just(1.0) | st.floats(1.0,
 @given(st.lists(intervals, min_size=1, max_size=5), st.none() | st.floats(1.0, 3.0))
 def test_whatever_is_drawn_is_on_the_plot(found: list[tuple[float, float, float]], limit: float | None) -> None:
     rows = [charts.Interval("", ratio, ratio * low, ratio * high, "unsure", "") for ratio, low, high in found]
-    drawn = charts.forest([*rows, charts.Interval("", None, None, None, "unsure", "cannot tell")], "", "", limit)
+    drawn = charts.forest([*rows, charts.Interval("", None, None, None, "unsure", "unknown")], "", "", limit)
     for left, width in re.findall(r"left:([^%]+)%(?:;width:([^%]+)%)?", drawn):
         assert -0.01 <= float(left) <= float(left) + float(width or 0) <= 100.02
     assert drawn.count("class='tick x'") >= 1

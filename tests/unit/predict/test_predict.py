@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 from fixture_run import write_run
-from helpers import bench, only_run, write_suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +16,7 @@ from bench.engines.federated.privacy.registry import MODES
 from bench.predict import __main__ as cli_of_predict
 from bench.predict import cost
 from bench.predict.cost import Model, Work
-from bench.results import store
+from bench.results.view import open_run
 
 PARTS = ("computing", "party", "arbiter", "messages", "network", "sharing")
 
@@ -31,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(run: Path) -> Model:
     """The model of mode masked."""
-    return next(model for model in cost.calibrated(store.load(run))[0] if model.privacy == "masked")
+    return next(model for model in cost.calibrated(open_run(run))[0] if model.privacy == "masked")
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -64,7 +62,7 @@ def test_it_prints_what_an_epoch_is_made_of(run: Path, capsys: pytest.CaptureFix
         found = column(text, case)
         epoch, *parts = [value for name, value in found.items() if "(B)" not in name]
         assert epoch == pytest.approx(sum(parts), rel=0.02)
-        sizes = MODES[mode].load().sizes(Shape(3, 37), MODES[mode].options)
+        sizes = MODES[mode].sizes(Shape(3, 37), MODES[mode].options)
         assert [found[f"{way} a party (B)"] for way in ("sent", "received")] == list(sizes)
     assert "91,389 rows x 37 features, 3 parties (25/25/50)" in text
     assert "all processes on one machine with 2 cores" in text
@@ -80,15 +78,13 @@ def test_it_prints_its_error_on_held_out_cases(run: Path, tmp_path: Path, capsys
         found[name] = float(measured), float(predicted)
         percent = float(error.split()[0].replace("\N{MINUS SIGN}", "-"))
         assert percent == pytest.approx(100 * (found[name][1] / found[name][0] - 1), abs=1.5)
-    slow = store.load(other)
-    assert set(found) == {"masked-5", f"{slow['run_id']}: masked", f"{slow['run_id']}: masked-5"}
-    case = next(case for case in slow["cases"] if case["id"] == "masked-5")
-    assert found[f"{slow['run_id']}: masked-5"][0] == pytest.approx(
-        1e3 * case["time"]["epoch_seconds"]["median"], rel=0.01
-    )
+    slow = open_run(other)
+    name = slow.record.run_id
+    assert set(found) == {"masked-5", f"{name}: masked", f"{name}: masked-5"}
+    assert found[f"{name}: masked-5"][0] == pytest.approx(1e3 * slow.case("masked-5").epoch.median, rel=0.01)
     # Calibrated on a machine three times as fast.
     assert "Off by more than 20\N{NO-BREAK SPACE}% in" in text.splitlines()[-1]
-    assert f"{slow['run_id']}: masked (" in text.splitlines()[-1]
+    assert f"{name}: masked (" in text.splitlines()[-1]
 
 
 def test_it_takes_the_newest_run_of_several_modes(
@@ -158,22 +154,22 @@ def _counted_otherwise(case: dict[str, Any]) -> None:
 def test_a_mode_that_cannot_be_calibrated_says_why(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[Any], object], why: str
 ) -> None:
-    content = store.load(run)
+    content = json.loads((run / "run.json").read_text())
     for case in content["cases"]:
         if case["id"] == "masked":
             edit(case)
         elif case["id"] == "masked-5":
             case["status"] = "failed"
-    store.save(tmp_path, content)
+    (tmp_path / "run.json").write_text(json.dumps(content))
     assert why in refused(capsys, tmp_path, "--privacy", "masked")
 
 
 def test_a_run_without_federated_cases_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    content = store.load(run)
+    content = json.loads((run / "run.json").read_text())
     content["cases"] = content["cases"][:3]
-    store.save(tmp_path, content)
+    (tmp_path / "run.json").write_text(json.dumps(content))
     assert "nothing to predict from: no case of engine federated has finished" in refused(capsys, tmp_path)
 
 
@@ -201,37 +197,3 @@ def test_the_computing_of_parties_on_a_line_is_found_again(fixed: float, rate: f
     found = cost.line(apart, [fixed + rate * size for size in apart])
     for size in apart:
         assert found[0] + found[1] * size == pytest.approx(fixed + rate * size, rel=1e-6)
-
-
-def test_what_a_real_run_counts_and_sends_is_what_the_arithmetic_says(tmp_path: Path) -> None:
-    """Shapes that differ, so that arithmetic which only fits one of them is found out."""
-    cases = [
-        {"id": f"{mode}-{split.count('/') + 1}", "engine": "federated", "privacy": mode, "split": split}
-        for mode, split in (("masked", "25/25/50"), ("masked", "25/25/25/25"), ("paillier", "50/50"))
-    ]
-    cases.append({**cases[0], "id": "host", "privacy": "paillier_host", "training": {"optimiser": "sgd"}})
-    cases[-1]["training"] |= {"aggregation": "fedavg"}
-    options = {"paillier": {"key_bits": 1024}, "paillier_host": {"key_bits": 1024}}
-    for case in cases:
-        case["privacy_options"] = options.get(case["privacy"], {})
-    process = bench(
-        "--suite",
-        write_suite(tmp_path / "s.yml", cases, defaults={"training": {"epochs": 3}}),
-        "--out",
-        tmp_path / "out",
-    )
-    assert process.returncode == 0, process.stderr
-    run = store.load(only_run(tmp_path / "out"))
-    models, troubles = cost.calibrated(run)
-    assert troubles == []
-    assert [model.privacy for model in models] == ["masked", "paillier", "paillier_host"]
-    for case in run["cases"]:
-        model = cost.calibrate(run, case)  # would refuse other counts than the arithmetic's
-        predicted = cost.predict(model, cost.work_of(run, case))
-        sent = case["bytes"]["by_party"]["10000/host"]["epoch_sent"]["median"]
-        received = case["bytes"]["by_party"]["10000/host"]["epoch_received"]["median"]
-        assert (predicted.sent, predicted.received) == pytest.approx((sent, received), abs=8)  # a number more or less
-        assert math.isfinite(predicted.epoch) and predicted.epoch > 0
-    (check,) = cost.checks(models, [run])
-    assert (check.case["id"], check.error is not None) == ("masked-4", True)
-    assert "error on cases that it has not seen" in (only_run(tmp_path / "out") / "report.html").read_text()
