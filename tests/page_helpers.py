@@ -8,6 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from bench.results import record
+from bench.results.view import RunView
+
 
 class Page(HTMLParser):
     """The text of the page, its tables as rows of cells (text, exact value), and the attributes of all its tags."""
@@ -77,4 +82,32 @@ def change(run: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
     content = json.loads((run / "run.json").read_text(encoding="utf-8"))
     edit(content)
     (run / "run.json").write_text(json.dumps(content), encoding="utf-8")
+    return run
+
+
+def made(splits: dict[str, list[tuple[float, float, float]]]) -> RunView:
+    """A run of suite thesis, of two parties under each split; a repeat is (smaller alone, larger alone, together)."""
+    cases, rows, known = [], [], {}
+    for place, (split, repeats) in enumerate(splits.items()):
+        done = list(range(1, len(repeats) + 1))
+        shared = {"dataset": "d", "split": split, "balance": {}, "status": "ok", "repeats_done": done}
+        cases.append({"id": f"t{place}", "engine": "federated", "privacy": "plain", **shared})
+        cases.append({"id": f"l{place}", "engine": "local", "privacy": "plain", **shared})
+        share = float(split.split("/")[0]) if "/" in split else 50.0
+        parties = [
+            {"party": "9999", "role": "guest", "rows": round(100 * share)},
+            {"party": "10000", "role": "host", "rows": round(100 * (100 - share))},
+        ]
+        known[split] = {"parties": parties}
+        for repeat, values in enumerate(repeats, start=1):
+            named = zip(("9999", "10000", "federated"), (f"l{place}", f"l{place}", f"t{place}"), values, strict=True)
+            rows += [
+                {"case": case, "repeat": repeat, "model": model, "specificity": value, "auc": value}
+                for model, case, value in named
+            ]
+    content = {"schema_version": record.SCHEMA_VERSION, "run_id": "made", "suite": {"name": "thesis"}}
+    content |= {"environment": {}, "datasets": {"d": {"splits": known}}, "cases": cases}
+    run = RunView(Path("nowhere"), record.from_json(content))
+    columns = ["case", "repeat", "model", "specificity", "auc"]
+    vars(run)["scores"] = pd.DataFrame(rows, columns=columns)  # in the place of the file's
     return run

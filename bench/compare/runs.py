@@ -287,12 +287,16 @@ def check_regression(base: RunView, run: RunView, limit: float, name: str = "B")
                     name,
                     row.case,
                     exceeds(row.comparison, limit),
-                    f"{estimate} {interval}".strip() or verdict.removeprefix("unknown (").removesuffix(")"),
+                    f"{estimate} {interval}".strip() or _why(row, verdict),
                 )
             )
     timed = {case.id for each in (base, run) for case in each.finished if case.epoch}
     unknown = {case: why for case, why in uncompared(base, run, name).items() if case in timed}
     return checks + [Check(name, case, "unknown", why) for case, why in unknown.items()]
+
+
+def _why(row: Row, verdict: str) -> str:
+    return formatting.reason(row.comparison) if row.comparison.verdict == "too few values" else verdict
 
 
 def exceeds(comparison: Comparison, limit: float) -> Outcome:

@@ -133,7 +133,7 @@ def ratio(case: CaseView, base: CaseView | None) -> Cell:
     if compared is None:
         return Cell(gettext(absent(case)))
     if compared.estimate is None or compared.interval is None:
-        return Cell(gettext("unknown"), formatting.verdict(compared))
+        return Cell(gettext("unknown"), formatting.reason(compared))
     spread = formatting.span(*map(formatting.number, compared.interval))
     called = [formatting.verdict(compared)] if compared.verdict == "not significant" else []
     return Cell(formatting.number(compared.estimate), sequence([*called, spread]), compared.estimate)

@@ -34,6 +34,10 @@ _VERDICTS = {
     "differs by a constant": gettext_noop("differs (by the same in every repeat)"),
     "too few values": gettext_noop("unknown (fewer than 3 values on a side)"),
 }
+_REASONS = {
+    "too few values": gettext_noop("fewer than 3 values on a side"),
+    "not measured": NOT_MEASURED,
+}
 
 
 class Unit(NamedTuple):
@@ -154,6 +158,11 @@ def repeats(counts: Iterable[int]) -> str:
     several = gettext("{low} to {high}", low=found[0], high=found[-1])
     spoken = f"n{_EQUALS}{several if len(found) > 1 else found[0]}"
     return ngettext("{n} repeat a case", "{n} repeats a case", found[-1], n=spoken)
+
+
+def reason(comparison: Comparison) -> str:
+    """Say why a comparison has no estimate, or why it has no interval."""
+    return gettext(_REASONS[comparison.verdict]) if comparison.verdict in _REASONS else verdict(comparison)
 
 
 def verdict(comparison: Comparison, missing: str | None = None) -> str:

@@ -108,7 +108,7 @@ def _table(found: Sequence[Gain]) -> Table:
 
 def _difference(compared: Comparison) -> Cell:
     if compared.estimate is None:
-        return Cell(gettext("unknown"), formatting.verdict(compared))
+        return Cell(gettext("unknown"), formatting.reason(compared))
     text = formatting.difference(compared.estimate)
     if compared.interval is None:
         return Cell(text, formatting.verdict(compared), compared.estimate)

@@ -12,10 +12,13 @@ import pytest
 from fixture_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
-from page_helpers import Page, change
+from page_helpers import Page, change, made
 
+from bench.pages.elements import Plot
 from bench.report import writer
-from bench.report.sections import gains
+from bench.report.section import Paragraph
+from bench.report.sections import gains as section
+from bench.results.gains import gains
 from bench.stats import formatting
 
 SECTION = "Each party's own model against"
@@ -44,7 +47,7 @@ def test_figures_are_those_of_the_scores_repeat_by_repeat(run: Path) -> None:
             assert page.column(SECTION, f"{heading}, together")[name][1] == median(together[metric])
         gain = (together["specificity"] - alone["specificity"]).mean()
         assert page.column(SECTION, "Difference")[name][1] == pytest.approx(gain)
-    assert "had a higher specificity with the common model than with their own" in page.text
+    assert "had a significantly higher specificity with the common model than with their own model." in page.text
 
 
 def test_without_a_party_alone_there_is_no_such_section(run: Path) -> None:
@@ -56,56 +59,30 @@ def test_without_a_party_alone_there_is_no_such_section(run: Path) -> None:
     assert "the common model" not in page.text
 
 
-def made(splits: dict[str, list[tuple[float, float, float]]]) -> tuple[dict[str, Any], pd.DataFrame]:
-    """A run of two parties under each split; values of one repeat: smaller alone, larger alone, together."""
-    cases, rows, known = [], [], {}
-    for place, (split, repeats) in enumerate(splits.items()):
-        done = list(range(1, len(repeats) + 1))
-        shared = {"dataset": "d", "split": split, "balance": {}, "status": "ok", "repeats_done": done}
-        cases.append({"id": f"t{place}", "engine": "federated", "privacy": "plain", **shared})
-        cases.append({"id": f"l{place}", "engine": "local", "privacy": "plain", **shared})
-        share = float(split.split("/")[0]) if "/" in split else 50.0
-        parties = [
-            {"party": "9999", "role": "guest", "rows": share},
-            {"party": "10000", "role": "host", "rows": 100 - share},
-        ]
-        known[split] = {"parties": parties}
-        for repeat, values in enumerate(repeats, start=1):
-            named = zip(("9999", "10000", "federated"), (f"l{place}", f"l{place}", f"t{place}"), values, strict=True)
-            rows += [
-                {"case": case, "repeat": repeat, "model": model, "specificity": value, "auc": value}
-                for model, case, value in named
-            ]
-    return {"cases": cases, "datasets": {"d": {"splits": known}}}, pd.DataFrame(rows)
-
-
 SCORE = st.floats(0, 1).map(lambda value: round(value, 6))
 REPEATS = st.lists(st.tuples(SCORE, SCORE, SCORE), min_size=1, max_size=5)
 
 
 @given(st.dictionaries(st.sampled_from(["1/99", "10/90", "30/70", "label:2:0.1", "column:year:2"]), REPEATS))
 def test_what_is_said_is_what_the_intervals_say(splits: dict[str, list[tuple[float, float, float]]]) -> None:
-    run, scores = made(splits)
-    found = gains.gains(run, scores)
+    run = made(splits)
+    found = gains(run)
     assert len(found) == 2 * len(splits)
-    relations = [gain.relation["specificity"] for gain in found]
-    called = [relation for relation in relations if relation.low is not None]
-    higher = [relation for relation in called if (relation.low or 0) > 0]
-    lower = [relation for relation in called if (relation.high or 0) < 0]
-    said = gains.sentence(found)
+    compared = [gain.compared["specificity"] for gain in found]
+    called = [each for each in compared if each.interval]
+    higher = [each for each in called if each.interval and each.interval[0] > 0]
+    lower = [each for each in called if each.interval and each.interval[1] < 0]
+    blocks = section.SECTION.blocks(run)
+    said = next((block.text for block in blocks if isinstance(block, Paragraph)), None)
     if not called:
         assert said is None
-    elif higher:
-        assert said is not None
-        assert f"Of {len(called)} parties under" in said
-        assert f", {len(higher)} had a higher specificity with the common model" in said
-        assert formatting.difference(max(relation.estimate or 0 for relation in higher)) in said
-        assert (f"{len(lower)} had a lower one" in said) == bool(lower)
     else:
         assert said is not None
-        assert said.startswith(f"Of {len(called)} parties under ")
-        assert "none was shown to have a higher specificity" in said
+        assert f"Of {len(called)} parties under" in said
+        assert f", {len(higher)} had a significantly higher specificity with the common model" in said
+        assert (f"{len(lower)} had a significantly lower one." in said) == bool(lower)
+        if higher:
+            assert formatting.difference(max(each.estimate or 0 for each in higher)) in said
     shares = [split for split in splits if "/" in split]
-    section = gains.section(found)
-    assert (section is None) == (not splits)
-    assert (section is not None and section["plot"] is not None) == (len(shares) >= 3)
+    assert bool(blocks) == bool(splits)
+    assert any(isinstance(block, Plot) for block in blocks) == (len(shares) >= 3)

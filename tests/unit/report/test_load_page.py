@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fixture_run import write_run
 from page_helpers import Page
-from test_report_languages import both, numbers, untranslated
+from languages import both, numbers, untranslated
 
 from bench.load import knee
 from bench.load.memory_trend import growth
@@ -198,7 +198,7 @@ def test_steps_are_those_of_load_json(page: Page, run: Path) -> None:
 
 
 def test_every_load_test_is_summed_up(page: Page, run: Path) -> None:
-    knees = page.column("Every load test", "Knee")
+    knees = page.column("Every load test", "Maximum sustainable")
     assert list(knees.values()) == [("800", 800.0), *[("not searched", None)] * 3]
     answered = page.column("Every load test", "Answered")
     shown = [found["steps"][place] for found, place in zip(facts(run), (1, 2, 0, 0), strict=True)]
@@ -231,7 +231,7 @@ def test_every_plot_has_its_table_and_the_knee_is_marked(page: Page, run: Path) 
     # Latency, CPU and memory of the two that have steps at several loads, and memory over time.
     assert section.count("<figure>") == 2 * 3 + 1
     assert section.count("<table") == 1 + 4 + 1
-    assert section.count("knee <small>800</small>") == 1
+    assert section.count("maximum sustainable throughput <small>800</small>") == 1
     assert "further up, above 4 times the bound" not in section  # the better of two tries is drawn
     assert 'href="#load"' in html
 
@@ -248,7 +248,7 @@ def test_a_run_without_load_has_no_section(tmp_path: Path) -> None:
     [
         (
             knee.Knee(800, None, 870, "generator"),
-            "the generator was at its limit, so the knee is there or higher",
+            "the generator was at its limit, so the maximum is there or higher",
             "800 or more",
         ),
         (
@@ -260,7 +260,7 @@ def test_a_run_without_load_has_no_section(tmp_path: Path) -> None:
         (knee.Knee(None, 6.25, None, "none"), "the lowest tried was 6.25 requests/s", "not found"),
         (knee.Knee(800, None, None, "most"), "the highest rate that is tried", "800 or more"),
         (knee.Knee(800, None, None, "gone"), "the service stopped answering", "not found"),
-        (None, "the search for the knee did not end", "not found"),
+        (None, "the search for the maximum sustainable throughput did not end", "not found"),
     ],
 )
 def test_why_there_is_no_knee(tmp_path: Path, found: knee.Knee | None, said: str, cell: str) -> None:
@@ -269,7 +269,7 @@ def test_why_there_is_no_knee(tmp_path: Path, found: knee.Knee | None, said: str
     )
     page = Page(writer.render(run).read_text(encoding="utf-8"))
     assert said in page.text
-    (shown,) = page.column("Every load test", "Knee").values()
+    (shown,) = page.column("Every load test", "Maximum sustainable").values()
     assert shown == (cell, None)
 
 

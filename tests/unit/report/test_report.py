@@ -20,14 +20,12 @@ from page_helpers import Page, change
 
 from bench.compare import __main__ as main_of_compare
 from bench.errors import UserError
-from bench.pages import charts, template
+from bench.pages import charts, elements, template
 from bench.report import __main__ as main_of_report
 from bench.report import writer
-from bench.run.__main__ import main as run_main
 from bench.stats import comparison, formatting
 
 MINUS = "\N{MINUS SIGN}"
-OLD_RUN = ROOT / "tests" / "data" / "run-of-version-1"
 
 
 def page_of(run: Path) -> Page:
@@ -108,11 +106,11 @@ def test_times_are_those_of_the_run(page: Page, facts: dict[str, Any]) -> None:
             check(page.column("Time per epoch by party", "CPU (ms)")[row], times["cpu_seconds"], 1e-3)
             for phase in ("compute", "serialise", "transfer", "wait", "evaluate", "unattributed", "aggregate"):
                 cell = page.column("Time per epoch by party", phase.capitalize())[row]
-                check(cell, times["phases"].get(phase), 1e-3, absent="none")
+                check(cell, times["phases"].get(phase), 1e-3, absent=elements.NOT_APPLICABLE)
         whole = page.column("Whole cases", "Training (ms)")[case["title"]]
         check(whole, case["time"]["training_seconds"], 1e-3)
         epoch = page.column("Every finished case", "Epoch (ms)")[case["title"]]
-        check(epoch, case["time"].get("epoch_seconds"), 1e-3, absent="none")
+        check(epoch, case["time"].get("epoch_seconds"), 1e-3, absent=elements.NOT_APPLICABLE)
         largest = case["time"].get("critical_party") if case["network"] != "none" else ""
         assert page.column("Whole cases", "Largest party")[case["title"]][0] == largest
 
@@ -127,7 +125,11 @@ def test_bytes_and_resources_are_those_of_the_run(page: Page, facts: dict[str, A
     for case in with_part(facts, "resources"):
         for party, parts in case["resources"]["by_party"].items():
             row = f"{case['title']}: {party}"
-            check(page.column("CPU (without the set-up) and", "CPU, mean")[row], parts["cpu_percent"], absent="none")
+            check(
+                page.column("CPU (without the set-up) and", "CPU, mean")[row],
+                parts["cpu_percent"],
+                absent=elements.NOT_APPLICABLE,
+            )
             check(
                 page.column("CPU (without the set-up) and", "Peak memory, resident")[row], parts["rss_peak_bytes"], 1e6
             )
@@ -189,7 +191,7 @@ def test_the_shares_of_the_epoch_add_up(page: Page) -> None:
 def test_a_local_epoch_is_not_held_against_a_centralised_one(page: Page) -> None:
     ratios = page.column("Every finished case", "Times centralised")
     assert ratios["Each party alone"] == ("own rows only", None)
-    assert ratios["Centralised, same optimiser"] == ("the measure", None)
+    assert ratios["Centralised, same optimiser"] == ("reference", None)
     assert "Trained one party after the other, so that none shared the machine with another: Each party" in page.text
     assert "Centralised used one core, the parties together up to 2:" in page.text
 
@@ -197,9 +199,9 @@ def test_a_local_epoch_is_not_held_against_a_centralised_one(page: Page) -> None
 def test_a_solver_without_epochs_has_none(page: Page) -> None:
     title = "Centralised, scikit-learn"
     for heading in ("Epoch", "Times centralised", "Computing", "Waiting", "Sent"):
-        assert page.column("Every finished case", heading)[title] == ("none", None)
+        assert page.column("Every finished case", heading)[title] == ("not applicable", None)
     assert page.column("Whole cases", "Epochs run")[title][0] == "no epochs"
-    assert page.column("Whole cases", "Of them warm-up")[title][0] == "none"
+    assert page.column("Whole cases", "Of them warm-up")[title][0] == "not applicable"
     assert f"{title}: repeat 1: scikit-learn's solver took 7 iterations" in page.text
 
 
@@ -209,7 +211,7 @@ def test_the_rest_of_the_answer(page: Page) -> None:
 
 def first_screen(page: Page) -> dict[str, str]:
     """The sentences of the answer by what they are about."""
-    lines = page.text.split("Can it be trusted?")[0].splitlines()
+    lines = page.text.split("Reliability")[0].splitlines()
     return {line.split()[0]: line for line in lines if line.startswith(("Accuracy:", "Time:", "Network:"))}
 
 
@@ -219,17 +221,18 @@ def test_the_first_screen_answers_in_three_sentences(page: Page, facts: dict[str
     said = first_screen(page)
     assert list(said) == ["Accuracy:", "Time:", "Network:"]
     auc = [side["metrics"]["auc"] for side in (ours, base)]
-    gaps = comparison.relate(auc[1]["values"], auc[0]["values"], "", paired=True, overlap=22931 / 53504)
-    both = f"AUC {formatting.score(auc[0]['median'])} against {formatting.score(auc[1]['median'])}"
-    assert f"ranks as well as centralised: on 22,931 test rows, {both}; paired" in said["Accuracy:"]
+    gaps = comparison.compare_samples(auc[1]["values"], auc[0]["values"], "", paired=True, overlap=22931 / 53504)
+    both = f"AUC is {formatting.score(auc[0]['median'])} against {formatting.score(auc[1]['median'])}"
+    assert f"ranks as well as the centralised one. On 22,931 test rows, its {both}: paired" in said["Accuracy:"]
     assert gaps.low is not None and gaps.high is not None and gaps.estimate is not None
     interval = f"{formatting.difference(gaps.low)} to {formatting.difference(gaps.high)} over 3 repeats"
     assert f"paired difference {formatting.difference(gaps.estimate)}, 95" in said["Accuracy:"]
     assert interval in said["Accuracy:"]
     times = [side["time"]["epoch_seconds"] for side in (ours, base)]
-    ratio = comparison.relate(times[1]["values"], times[0]["values"], "s", paired=True)
+    ratio = comparison.compare_samples(times[1]["values"], times[0]["values"], "s", paired=True)
     assert ratio.estimate is not None and ratio.low is not None and ratio.high is not None
-    assert f"an epoch takes {formatting.seconds(times[0]['median'])} (largest party: computing 7" in said["Time:"]
+    assert f"An epoch takes {formatting.seconds(times[0]['median'])}, " in said["Time:"]
+    assert "Of the largest party's epoch: computing 7" in said["Time:"]
     assert f", {formatting.number(ratio.estimate)} times as long as centralised (95" in said["Time:"]
     assert f"{formatting.number(ratio.low)} to {formatting.number(ratio.high)} over 3 repeats" in said["Time:"]
     for way in ("sent", "received"):
@@ -242,7 +245,7 @@ def test_the_first_screen_names_other_engines_and_protections(
     page, cases = protected
     said = first_screen(page)
     fate = cases["fate-done"]["time"]["epoch_seconds"]["median"]
-    assert f"FATE's own: {formatting.seconds(fate)}, " in said["Time:"]
+    assert f"FATE's own takes {formatting.seconds(fate)}, " in said["Time:"]
     ratios = {
         name: geometric_mean(
             a / b
@@ -271,20 +274,20 @@ def test_the_verdict_says_whether_the_run_can_be_relied_on(tmp_path: Path) -> No
         content["environment"]["warnings"] = []
 
     page = page_of(change(write_run(tmp_path / "calm", unfinished=False, repeats=5), calm))
-    assert graded(page) == "verdict fit"
-    assert "Can be relied on. n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}5 repeats a case; " in page.text
+    assert graded(page) == "verdict condition"
+    assert "Reliable. n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}5 repeats a case; " in page.text
     assert "load 0.31 on 2 cores before the run; 0.4\N{NO-BREAK SPACE}% of the CPU time went to others." in page.text
     assert "Nothing that was recorded speaks against them." in page.text
     assert "The machine is virtual" in page.text
 
     page = page_of(write_run(tmp_path / "reserved", repeats=5))
-    assert graded(page) == "verdict reserved"
-    assert "Can be relied on, with 2 reservations." in page.text
+    assert graded(page) == "verdict notice"
+    assert "Reliable, with 2 caveats." in page.text
 
     page = page_of(write_run(tmp_path / "single", repeats=1, unfinished=False))
-    assert graded(page) == "verdict unfit"
-    assert "Not fit to decide by." in page.text
-    assert "; no difference is called" in first_screen(page)["Accuracy:"]
+    assert graded(page) == "verdict critical"
+    assert "Not enough to decide by." in page.text
+    assert "No difference is called." in first_screen(page)["Accuracy:"]
 
     def fail(content: dict[str, Any]) -> None:
         for case in content["cases"]:
@@ -292,7 +295,7 @@ def test_the_verdict_says_whether_the_run_can_be_relied_on(tmp_path: Path) -> No
                 case.update(status="failed", error="party 9998/host was killed")
 
     page = page_of(change(write_run(tmp_path / "failed", repeats=5), fail))
-    assert graded(page) == "verdict unfit"
+    assert graded(page) == "verdict critical"
     assert first_screen(page) == {}
     assert "No federated case finished in this run, so there is no answer yet." in page.text
     assert "Federated, FedSGD (failed): party 9998/host was killed." in page.text
@@ -304,7 +307,7 @@ def test_the_verdict_says_whether_the_run_can_be_relied_on(tmp_path: Path) -> No
 
     page = page_of(change(write_run(tmp_path / "partial", repeats=5), interrupt))
     assert f"python -m bench.run --resume {tmp_path / 'partial'}\n" in page.text
-    assert graded(page) == "verdict unfit"
+    assert graded(page) == "verdict critical"
     assert "Federated, FedSGD: 5 of 7 repeats are done; the rest can be run (--resume)." in page.text
 
 
@@ -313,24 +316,7 @@ def test_an_interval_that_says_little_is_a_reservation(copy: Path) -> None:
         times = content["cases"][3]["time"]["epoch_seconds"]
         times |= {"values": [0.004, 0.010, 0.016], "median": 0.010, "low": 0.004, "high": 0.016}
 
-    assert "ratio to centralised is known roughly only, between" in page_of(change(copy, spread)).text
-
-
-def test_a_run_of_the_first_schema_is_shown(tmp_path: Path) -> None:
-    page = page_of(Path(shutil.copytree(OLD_RUN, tmp_path / "run")))
-    assert list(first_screen(page)) == ["Accuracy:", "Time:", "Network:"]
-    assert graded(page) == "verdict rough"
-    assert "throttling not measured" in page.text
-    # Its trace counts from another zero than its samples: no phase is marked rather than a wrong one.
-    assert not [tag for tag, a in page.tags if a.get("class") == "strip"]
-
-
-def test_a_run_of_the_first_schema_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = shutil.copytree(OLD_RUN, tmp_path / "run")
-    before = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-    assert run_main(["--resume", str(folder)]) == 2
-    assert "begun by an older version of the kit; start a new one" in capsys.readouterr().err
-    assert {path.name: path.read_bytes() for path in Path(folder).iterdir()} == before
+    assert "The ratio of the times to centralised is imprecise: it lies between" in page_of(change(copy, spread)).text
 
 
 def odd(copy: Path, **changes: Any) -> Page:
@@ -347,25 +333,26 @@ def test_what_is_not_shown_to_differ_is_not_said_to_be_equal(copy: Path, facts: 
     values = [0.60, 0.66, 0.70]
     auc = {"median": 0.66, "low": 0.60, "high": 0.70, "n": 3, "values": values}
     page = odd(copy, metrics={**metrics, "auc": auc})
-    assert "shows no difference to centralised that can be told" in first_screen(page)["Accuracy:"]
+    assert "does not differ significantly from the centralised one" in first_screen(page)["Accuracy:"]
     assert "as well as" not in page.text
-    assert "The difference of AUC is known roughly only, between" in page.text
+    assert "The difference of AUC is imprecise: it lies between" in page.text
 
 
 def test_what_was_asked_and_not_measured_is_grave(copy: Path, facts: dict[str, Any]) -> None:
     page = odd(copy, metrics=None, models={})
-    assert graded(page) == "verdict unfit"
+    assert graded(page) == "verdict critical"
     assert "Federated, FedSGD: not measured: AUC." in page.text
     page = odd(copy, time={**facts["cases"][3]["time"], "epoch_seconds": None})
-    assert graded(page) == "verdict unfit"
-    assert "the time per epoch was not measured" in first_screen(page)["Time:"]
+    assert graded(page) == "verdict critical"
+    assert "The time per epoch was not measured." in first_screen(page)["Time:"]
 
 
 def test_another_case_in_the_place_of_a_failed_one_is_named(copy: Path) -> None:
     page = odd(copy, status="failed", error="out of memory", repeats_done=[])
-    assert "trained together (Federated, FedAvg, 3 local epochs)" in first_screen(page)["Accuracy:"]
-    assert "The answer speaks of Federated, FedAvg, 3 local epochs, for Federated, FedSGD (failed) has no result." in (
-        page.text
+    assert "The federated model (Federated, FedAvg, 3 local epochs)" in first_screen(page)["Accuracy:"]
+    assert (
+        "The answer speaks of Federated, FedAvg, 3 local epochs, because Federated, FedSGD (failed) has no result."
+        in (page.text)
     )
     assert "3 of 8 cases failed or did not finish: Federated, FedSGD; Federated, Paillier; Federated, DP." in page.text
 
@@ -373,7 +360,7 @@ def test_another_case_in_the_place_of_a_failed_one_is_named(copy: Path) -> None:
 def test_a_time_of_zero_is_no_ratio(copy: Path, facts: dict[str, Any]) -> None:
     zero = {"median": 0.0, "low": 0.0, "high": 0.0, "n": 3, "values": [0.0] * 3}
     page = odd(copy, time={**facts["cases"][3]["time"], "epoch_seconds": zero})
-    assert "no difference is called" in first_screen(page)["Time:"]
+    assert "No difference is called." in first_screen(page)["Time:"]
     assert f"{MINUS}0." not in first_screen(page)["Time:"]
 
 
@@ -427,13 +414,13 @@ def test_each_protection_is_held_against_plain(protected: tuple[Page, dict[str, 
         assert row["AUC, less"][1] == pytest.approx(gaps[1], abs=1e-12)
     assert columns["Privacy"]["Paillier"][0] == "paillier key_bits 2048"
     assert columns["Privacy"]["FATE's own"][0] == "masked (FATE)"
-    assert columns["Times plain"]["Federated, FedSGD"] == ("the measure", None)
+    assert columns["Times plain"]["Federated, FedSGD"] == ("reference", None)
     assert columns["Times plain"]["Masked, five parties"] == ("no plain case", None)
 
 
 def test_who_learns_what_is_told_of_each_mode(protected: tuple[Page, dict[str, dict[str, Any]]]) -> None:
     page, cases = protected
-    rows = {row[0][0]: [text for text, _ in row[1:]] for row in page.table("Who could learn what")[1:]}
+    rows = {row[0][0]: [text for text, _ in row[1:]] for row in page.table("What each party can see")[1:]}
     assert rows["masked"] == [cases["masked"]["learns"][part] for part in ("arbiter", "parties", "assumes")]
     assert rows["plain"] == ["not recorded"] * 3
     assert set(rows) == {"plain", "masked", "paillier", "masked (FATE)"}
@@ -488,8 +475,8 @@ def test_a_protected_run_of_an_older_version_is_shown(tmp_path: Path) -> None:
                     facts.pop(key, None)
 
     page = page_of(change(write_run(tmp_path / "run", protected=True), older))
-    assert "The error of the cost model is not known" in page.text
-    assert {text for row in page.table("Who could learn what")[1:] for text, _ in row[1:]} == {"not recorded"}
+    assert "The error of the cost model is unknown" in page.text
+    assert {text for row in page.table("What each party can see")[1:] for text, _ in row[1:]} == {"not recorded"}
     assert page.column("What each protection costs", "Epoch")["Masked"][1] is not None
 
 
@@ -517,9 +504,9 @@ def test_one_value_has_no_spread_and_no_difference(tmp_path: Path) -> None:
     assert "times as long" not in page.text
     assert "paired difference" not in page.text
     rows = page.table("Scores over both")[1:]
-    assert all(text.endswith(formatting.ONE_VALUE) for row in rows for text, _ in row[1:])
+    assert all(text.endswith("(one value)") for row in rows for text, _ in row[1:])
     ratios = page.column("Every finished case", "Times centralised")
-    assert ratios["Federated, FedSGD"] == ("cannot tell fewer than 3 repeats", None)
+    assert ratios["Federated, FedSGD"] == ("unknown fewer than 3 values on a side", None)
 
 
 def test_the_page_needs_nothing_from_outside(run: Path, page: Page) -> None:
@@ -586,7 +573,7 @@ def test_a_run_of_nulls_is_not_measured_and_never_zero(copy: Path) -> None:
     assert "The run is unfinished" in page.text
     cells = [text for rows in page.tables.values() for row in rows for text, value in row[1:] if value is not None]
     assert cells == []
-    assert page.column("Scores over both", "AUC")["centralised"][0] == formatting.NOT_MEASURED
+    assert "Scores: not measured." in page.text
     assert page.column("Bytes;", "Sent per epoch")["federated: a/host"][0] == formatting.NOT_MEASURED
 
 
@@ -633,7 +620,7 @@ def test_trouble_is_named(copy: Path) -> None:
         content["cases"][4]["time"]["by_party"]["9998/host"]["attributed_share"]["low"] = 0.8
 
     text = page_of(change(copy, trouble)).text
-    assert "In 1 of 4 cases with epochs the repeats' times per epoch lie more than 20" in text
+    assert "In 1 of 4 cases with epochs, the range of the time per epoch is wider than 20" in text
     assert "Federated, FedSGD 88\N{NO-BREAK SPACE}%." in text
     assert "The hypervisor gave 2.5\N{NO-BREAK SPACE}% of the CPU time to others" in text
     assert "The CPU quota was used up in 12 scheduling periods" in text
@@ -729,7 +716,9 @@ def test_the_parity_of_accuracy_is_drawn_to_scale(page: Page, facts: dict[str, A
     cases = {case["id"]: case for case in facts["cases"]}
     theirs = cases["centralised"]["metrics"]["auc"]["values"]
     relations = [
-        comparison.relate(theirs, cases[name]["metrics"]["auc"]["values"], "", paired=True, overlap=22931 / 53504)
+        comparison.compare_samples(
+            theirs, cases[name]["metrics"]["auc"]["values"], "", paired=True, overlap=22931 / 53504
+        )
         for name in ("centralised-lbfgs", "federated", "federated-fedavg")
     ]
     drawn = [

@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 from fixture_run import write_run
-from page_helpers import Page, change
-from test_gains import made
+from page_helpers import Page, change, made
 
+from bench.pages.elements import Table
 from bench.report import writer
-from bench.report.sections import gains as gains_section
 from bench.report.sections import thesis
 from bench.stats import formatting
 
-TABLE = "The thesis held against this run"
+TABLE = "The thesis compared with this run"
 
 
 def rows_of(run: Path) -> dict[str, list[str]]:
@@ -78,16 +77,16 @@ def test_of_made_up_loans_no_score_is_held_against_it(tmp_path: Path) -> None:
 
 def test_other_suites_have_no_such_section(tmp_path: Path) -> None:
     page = Page(writer.render(write_run(tmp_path / "run", protected=True)).read_text(encoding="utf-8"))
-    assert "Held against the thesis" not in page.text
+    assert "Compared with the thesis" not in page.text
 
 
 @pytest.mark.parametrize(
     ("gains", "answer"),
     [
         ((0.1, 0.1), "yes at 1\N{NO-BREAK SPACE}%, 20\N{NO-BREAK SPACE}%"),
-        ((0.1, 0.0), "yes at 1\N{NO-BREAK SPACE}%; not told at 20\N{NO-BREAK SPACE}%"),
-        ((0.0, 0.0), "not told at 1\N{NO-BREAK SPACE}%, 20\N{NO-BREAK SPACE}%"),
-        ((-0.1, 0.0), "the contrary at 1\N{NO-BREAK SPACE}%; not told at 20\N{NO-BREAK SPACE}%"),
+        ((0.1, 0.0), "yes at 1\N{NO-BREAK SPACE}%; not significant at 20\N{NO-BREAK SPACE}%"),
+        ((0.0, 0.0), "not significant at 1\N{NO-BREAK SPACE}%, 20\N{NO-BREAK SPACE}%"),
+        ((-0.1, 0.0), "the contrary at 1\N{NO-BREAK SPACE}%; not significant at 20\N{NO-BREAK SPACE}%"),
     ],
 )
 def test_the_smaller_of_two_parties_gains_where_its_interval_says_so(gains: tuple[float, float], answer: str) -> None:
@@ -96,10 +95,8 @@ def test_the_smaller_of_two_parties_gains_where_its_interval_says_so(gains: tupl
         split: [(0.5 + wobble, 0.6, 0.5 + gain - wobble) for wobble in noise]
         for split, gain in zip(("1/99", "20/80"), gains, strict=True)
     }
-    run, scores = made(splits)
-    run["suite"] = {"name": thesis.SUITE}
-    table = thesis.section(run, gains_section.gains(run, scores))
-    assert table is not None
+    (table,) = thesis.SECTION.blocks(made(splits))
+    assert isinstance(table, Table)
     (row,) = (row for row in table.rows if row[0].text.startswith("Figure 4-3"))
     assert row[3].text == answer
     assert row[2].text.startswith("with 1\N{NO-BREAK SPACE}%: ")
@@ -107,7 +104,6 @@ def test_the_smaller_of_two_parties_gains_where_its_interval_says_so(gains: tupl
 
 def test_fewer_than_three_repeats_tell_nothing(tmp_path: Path) -> None:
     rows = rows_of(thesis_run(tmp_path / "run", repeats=1))
-    assert (
-        rows["Figure 4-2: three parties, 25/25/50"][2] == "shown for 0 of 3 parties, the contrary for 0; not told for 3"
-    )
+    answer = rows["Figure 4-2: three parties, 25/25/50"][2]
+    assert answer == "yes for 0 of 3 parties, the contrary for 0; not significant for 3"
     assert "Section 4.3: Paillier" not in rows
