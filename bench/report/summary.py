@@ -242,7 +242,7 @@ def _protections(run: RunView) -> Iterator[str]:
         )
     else:
         yield gettext(
-            "Against plain, an epoch takes with {cases} ({confidence} intervals).",
+            "Against plain, an epoch takes: {cases} ({confidence} intervals).",
             cases=listed(parts),
             confidence=_confidence(),
         )

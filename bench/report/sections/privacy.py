@@ -9,7 +9,7 @@ from bench.i18n.language import gettext, gettext_noop, listed, sequence
 from bench.pages import elements
 from bench.pages.elements import Cell, Plot, Table, repeats_of
 from bench.predict import cost
-from bench.report.section import Block, Paragraph, Section, Subheading
+from bench.report.section import Block, Command, Paragraph, Section, Subheading
 from bench.report.sections.reproduce import near
 from bench.results.record import PartyTime
 from bench.results.view import CaseView, RunView, is_arbiter
@@ -251,9 +251,8 @@ def _held_out(run: RunView) -> Iterator[Block]:
         return
     errors = {check.case.label: error for check, _, _, error in found}
     command = f"python -m bench.predict {near(run.folder)} --rows N --features D --parties K --bandwidth MBIT --rtt MS"
-    yield Paragraph(
-        gettext("{verdict} The same model answers: {command}", verdict=cost.verdict(errors), command=command)
-    )
+    yield Paragraph(gettext("{verdict} The same model answers:", verdict=cost.verdict(errors)))
+    yield Command(command)
     unit = formatting.time_unit(value for _, epoch, predicted, _ in found for value in (epoch.median, predicted))
     rows = [
         [

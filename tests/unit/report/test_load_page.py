@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from fixture_run import write_run
-from page_helpers import Page
 from languages import both, numbers, untranslated
+from page_helpers import Page
 
 from bench.load import knee
 from bench.load.memory_trend import growth
