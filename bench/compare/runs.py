@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.errors import UserError
+from bench.pages import scores
 from bench.results.record import DatasetFacts
 from bench.results.view import CaseView, RunView, communicating
 from bench.stats import formatting
@@ -47,20 +48,6 @@ DETERMINISTIC = ("", "B")
 # What decides which rows a repeat draws, with the suite's defaults (docs/suites.md).
 DRAW = {"seed": 1, "test_share": 0.3}
 DATA_FACTS = ("name", "synthetic", "rows", "features", "class_counts")
-
-SCORES = {
-    "accuracy": "accuracy",
-    "auc": "AUC",
-    "ks": "KS",
-    "average_precision": "average precision",
-    "log_loss": "log loss",
-    "precision_0": "precision, class 0",
-    "recall_0": "recall, class 0 (specificity)",
-    "f1_0": "F1, class 0",
-    "precision_1": "precision, class 1",
-    "recall_1": "recall, class 1",
-    "f1_1": "F1, class 1",
-}
 
 # Facts of the environment that may explain a difference; the others are compared by their own rules, or say nothing.
 _ENVIRONMENT = {
@@ -160,7 +147,7 @@ def _quantities(case: CaseView) -> Iterator[tuple[tuple[str, Unit], Summary | No
     yield ("peak memory, largest party", "B of memory"), _largest_peak(case)
     models = {"": case.record.metrics} if case.record.metrics else case.record.models
     for model, metrics in models.items():
-        for metric, name in SCORES.items():
+        for metric, name in scores.in_comparisons(metrics).items():
             label = f"{name}, model of {model}" if model else name
             yield (label, ""), metrics.get(metric)
 

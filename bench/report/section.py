@@ -1,16 +1,18 @@
 """What a section of the report is, and the blocks that it is made of.
 
-A new section is a module in bench/report/sections with one instance of a Section; the page finds it there.
+A new section is a module in bench/report/sections with an instance of a Section, or an entry point of another
+distribution in the group federated_bench.sections; the page finds it there.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from bench.pages.elements import Plot, Table
+from bench.plugins import Plugin
 from bench.results.view import RunView
 
 
@@ -67,14 +69,11 @@ class Folded:
 Block = Paragraph | Subheading | Items | Command | SideBySide | Folded | Table | Plot
 
 
-class Section(ABC):
+class Section(Plugin):
     """A section of the report.
 
     ``name`` is its anchor on the page, ``order`` its place: sections come in rising order.
     """
-
-    name: ClassVar[str]
-    order: ClassVar[int]
 
     @abstractmethod
     def title(self) -> str:

@@ -7,10 +7,8 @@ templates/report.html.j2.
 
 from __future__ import annotations
 
-import pkgutil
 from datetime import datetime
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from bench.i18n.language import gettext
 from bench.pages import elements, provenance
 from bench.pages.elements import Cell, Table, repeats_of
 from bench.pages.template import template
+from bench.plugins import discover
 from bench.report import reliability, sections, summary
 from bench.report.section import Section
 from bench.results import store
@@ -63,12 +62,8 @@ def _write(run: RunView, lang: str) -> Path:
 
 @cache
 def all_sections() -> tuple[Section, ...]:
-    """Return the report's sections in their order: every instance of Section in a module of bench.report.sections."""
-    modules = [
-        import_module(f"{sections.__name__}.{module.name}") for module in pkgutil.iter_modules(sections.__path__)
-    ]
-    found = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Section)}
-    return tuple(sorted(found.values(), key=lambda section: (section.order, section.name)))
+    """Return the report's sections in their order."""
+    return tuple(discover(sections, Section, "federated_bench.sections").values())
 
 
 def _contents(run: RunView) -> dict[str, Any]:

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
-from bench.model.metrics import METRICS
+from bench.model.scoring import metrics
 from bench.results.record import OLDEST_VERSION, OUTLINE, SCHEMA_VERSION, RunRecord, from_json, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEYS_OF_SCORES = ("case", "repeat", "model", "party")
-COLUMNS: dict[str, list[str]] = {
+_KEYS = {
     "epochs.csv": "case,repeat,party,role,epoch,phase,seconds,cpu_seconds,bytes_sent,bytes_received,loss".split(","),
-    "scores.csv": [*KEYS_OF_SCORES, *METRICS],
+    "scores.csv": list(KEYS_OF_SCORES),
     "resources.csv": (
         "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"
     ).split(","),
@@ -111,13 +111,24 @@ def load(folder: Path) -> RunRecord:
         raise UserError(f"{path}: it is not as it was written ({error}); the run must be repeated") from error
 
 
+def columns(name: str) -> list[str]:
+    """Return the columns of one of the CSV files: those that must be there, and the metrics known here."""
+    return [*_KEYS[name], *(metrics() if name == "scores.csv" else ())]
+
+
 def append_rows(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to one of the CSV files; None becomes an empty field (not measured)."""
+    """Append rows to one of the CSV files; None becomes an empty field (not measured).
+
+    A file that is there keeps its columns: a metric that it lacks is not added to the rest of a resumed run.
+    """
     path = folder / name
     try:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS[name], lineterminator="\n")
-            if file.tell() == 0:
+        with path.open("a+", newline="", encoding="utf-8") as file:
+            file.seek(0)
+            header = next(csv.reader(file), None)
+            file.seek(0, io.SEEK_END)
+            writer = csv.DictWriter(file, header or columns(name), lineterminator="\n", extrasaction="ignore")
+            if header is None:
                 writer.writeheader()
             writer.writerows(rows)
     except OSError as error:
@@ -127,20 +138,25 @@ def append_rows(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> N
 def read_csv(folder: Path, name: str) -> pd.DataFrame:
     """Read one of the CSV files; an empty table with the right columns where there is none.
 
-    Raises UserError when the file is damaged.
+    A column of a metric that came later than the run is empty; one of a metric unknown here is kept. Raises UserError
+    when the file is damaged.
     """
     import pandas as pd  # takes half a second to import, and a served model does without
 
     path = Path(folder) / name
     if not path.exists():
-        return pd.DataFrame({column: pd.Series(dtype=_TEXT.get(column, float)) for column in COLUMNS[name]})
+        return pd.DataFrame({column: pd.Series(dtype=_TEXT.get(column, float)) for column in columns(name)})
     try:
-        table = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={c: [""] for c in COLUMNS[name]})
+        table = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=[""])
+        if not set(_KEYS[name]) <= set(table.columns):
+            raise UserError(f"{path}: unexpected columns {list(table.columns)}; the file is damaged")
+        numbers = [column for column in table.columns if column not in _TEXT]
+        return table.assign(
+            **{column: table[column].astype(float) for column in numbers},
+            **{column: float("nan") for column in columns(name) if column not in table.columns},
+        )
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); the run must be repeated") from error
-    if list(table.columns) != COLUMNS[name]:
-        raise UserError(f"{path}: unexpected columns {list(table.columns)}; the file is damaged")
-    return table
 
 
 def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
@@ -149,19 +165,19 @@ def keep_finished(folder: Path, finished: Mapping[str, Iterable[int]]) -> None:
     ``finished`` maps a case's id to its finished repeats, in the order of the run's cases.
     """
     done = {(case, repeat) for case, repeats in finished.items() for repeat in repeats}
-    for name, columns in COLUMNS.items():
+    for name in _KEYS:
         path = folder / name
         if not path.exists():
             continue
         with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            header = next(reader, columns(name))
             # A cut-off last line can lack fields: it belongs to an unfinished repeat and goes too.
             rows = [
-                row
-                for row in csv.reader(file)
-                if len(row) == len(columns) and row != columns and row[1].isdigit() and (row[0], int(row[1])) in done
+                row for row in reader if len(row) == len(header) and row[1].isdigit() and (row[0], int(row[1])) in done
             ]
         kept = io.StringIO()
-        csv.writer(kept, lineterminator="\n").writerows([columns, *rows])
+        csv.writer(kept, lineterminator="\n").writerows([header, *rows])
         write_text(path, kept.getvalue())
     if (folder / "trace.json").exists():
         _keep_finished_events(folder / "trace.json", list(finished.values()))

@@ -19,7 +19,7 @@ from bench.errors import CaseError, UserError
 from bench.i18n import language
 from bench.measure import environment
 from bench.measure.spans import chrome_events, epoch_rows
-from bench.model.metrics import score
+from bench.model.scoring import score
 from bench.report import writer
 from bench.results import repeats, store
 from bench.results.record import (

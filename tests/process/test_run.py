@@ -54,7 +54,8 @@ def inputs(tmp_path: Path) -> Path:
 def test_the_folder_holds_what_the_contract_names(small_run: SmallRun) -> None:
     files = {path.name for path in small_run.folder.iterdir()}
     assert files == {"run.json", "epochs.csv", "scores.csv", "resources.csv", "models", "trace.json", "report.html"}
-    for name, columns in store.COLUMNS.items():
+    for name in ("epochs.csv", "scores.csv", "resources.csv"):
+        columns = store.columns(name)
         with (small_run.folder / name).open(newline="") as file:
             assert next(csv.reader(file)) == columns
     names = {path.stem for path in (small_run.folder / "models").iterdir()}

@@ -33,7 +33,7 @@ from schemathesis.specs.openapi.checks import (
 from bench.data import lending_club, synthetic
 from bench.data.record import RULES, RecordError, plain_reader, reader
 from bench.model.logistic import row_probability, rows_probability
-from bench.model.metrics import predicted
+from bench.model.scoring import predicted
 from bench.run.__main__ import main as run_suite
 from bench.serve import __main__ as main_of_serve
 from bench.serve.app import MOST_BYTES, MOST_ROWS, served

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.i18n.language import gettext, sequence
+from bench.i18n.language import gettext, listed, sequence
 from bench.pages import charts, elements, scores
 from bench.pages.elements import Cell, Plot, Table, repeats_of
 from bench.report.section import Block, Paragraph, Section
@@ -74,7 +74,8 @@ def _tables(run: RunView) -> Iterator[Table]:
     models = [(case, model, metrics) for case in run.cases for model, metrics in case.record.models.items() if metrics]
     if not models:
         return
-    overall, per_class = scores.overall(), scores.per_class(_class_names(run))
+    measured = dict.fromkeys(name for _, _, metrics in models for name in metrics)
+    overall, per_class = scores.overall(measured), scores.per_class(_class_names(run))
     rows = [(_model_label(case, model), metrics) for case, model, metrics in models]
     repeats = repeats_of(case for case, _, _ in models)
     below = gettext("median and (below) lowest\N{EN DASH}highest, {repeats}", repeats=repeats)
@@ -90,7 +91,11 @@ def _tables(run: RunView) -> Iterator[Table]:
     if not gaps:
         return
     how = gettext("each repeat against centralised in the same repeat; {below}", below=below)
-    over_both = gettext("Difference to centralised (over both classes), {how}. Of log loss, less is better", how=how)
+    over_both = gettext(
+        "Difference to centralised (over both classes), {how}. Less is better: {scores}",
+        how=how,
+        scores=listed(scores.less_is_better()),
+    )
     yield _table(over_both, overall, gaps, formatting.difference)
     yield _table(
         gettext("Difference to centralised (per class), {how}", how=how), per_class, gaps, formatting.difference

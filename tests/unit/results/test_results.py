@@ -74,7 +74,7 @@ def test_rows_come_back_as_they_were_written(
     for case, repeat, auc, ks in rows:
         store.append_rows(folder, "scores.csv", [score_row(case, repeat, auc=auc, ks=ks)])
     table = store.read_csv(folder, "scores.csv")
-    assert list(table.columns) == store.COLUMNS["scores.csv"]
+    assert list(table.columns) == store.columns("scores.csv")
     assert list(table["case"]) == [case for case, *_ in rows]
     assert list(table["repeat"]) == [repeat for _, repeat, *_ in rows]
     for column, place in (("auc", 2), ("ks", 3)):
@@ -85,7 +85,7 @@ def test_rows_come_back_as_they_were_written(
 def test_a_table_that_was_never_written_is_empty(tmp_path: Path) -> None:
     table = store.read_csv(tmp_path, "epochs.csv")
     assert len(table) == 0
-    assert list(table.columns) == store.COLUMNS["epochs.csv"]
+    assert list(table.columns) == store.columns("epochs.csv")
 
 
 def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
@@ -124,3 +124,22 @@ def test_a_trace_is_valid_json_after_every_addition(tmp_path: Path) -> None:
         store.append_events(path, [{"ph": "X", "name": "Ümlaut"}] * count)
         store.append_events(path, [])
     assert len(json.loads(path.read_text(encoding="utf-8"))) == 6
+
+
+def test_a_metric_that_came_later_is_not_measured_and_one_unknown_here_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("case,repeat,model,party,auc,theirs\nfederated,1,federated,,0.7,0.25\n")
+    table = store.read_csv(tmp_path, "scores.csv")
+    assert table.loc[0, ["auc", "theirs"]].tolist() == [0.7, 0.25]
+    assert table["log_loss"].isna().all()
+
+
+def test_a_file_of_a_run_keeps_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("case,repeat,model,party,auc\nfederated,1,federated,,0.7\n")
+    store.append_rows(tmp_path, "scores.csv", [score_row("federated", 2, auc=0.6, log_loss=0.5)])
+    store.append_rows(tmp_path, "scores.csv", [score_row("federated", 3, auc=0.5)])
+    store.keep_finished(tmp_path, {"federated": [1, 2]})
+    assert (tmp_path / "scores.csv").read_text().splitlines() == [
+        "case,repeat,model,party,auc",
+        "federated,1,federated,,0.7",
+        "federated,2,federated,,0.6",
+    ]
