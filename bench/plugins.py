@@ -16,6 +16,7 @@ from abc import ABC
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from types import ModuleType
 from typing import ClassVar, Generic, TypeVar
 
@@ -55,14 +56,16 @@ class Found(dict[str, T], Generic[T]):
         raise UserError(f"{what}: {name!r} is unknown; choose from {', '.join(self)}")
 
 
-def discover(package: ModuleType | str, contract: type[T], group: str) -> Found[T]:
+def discover(package: ModuleType | str, contract: type[T], group: str, inside: str | None = None) -> Found[T]:
     """Return all instances of ``contract`` directly below ``package``, and of the entry points of ``group``.
+
+    Of a folder below ``package``, its module ``inside`` is looked at, where it has one.
 
     A plug-in that cannot be imported, is not of the contract, or has a name that is taken is left out with a warning on
     standard error: it must not stop what does not use it. Raises UserError where two of the kit's own have one name.
     """
     found: Found[T] = Found()
-    for plugin in sorted(_built_in(package, contract), key=lambda plugin: (plugin.order, plugin.name)):
+    for plugin in sorted(_built_in(package, contract, inside), key=lambda plugin: (plugin.order, plugin.name)):
         if plugin.name in found:
             raise UserError(f"{group}: {plugin.name!r} is the name of two in {_name(package)}; give one another name")
         found[plugin.name] = plugin
@@ -84,16 +87,24 @@ def discover(package: ModuleType | str, contract: type[T], group: str) -> Found[
     return found
 
 
-def _built_in(package: ModuleType | str, contract: type[T]) -> list[T]:
+def _built_in(package: ModuleType | str, contract: type[T], inside: str | None) -> list[T]:
     """Import the modules directly below ``package``, and return the instances among their names, each once."""
     parent = import_module(package) if isinstance(package, str) else package
     instances: dict[int, T] = {}
-    for module in pkgutil.iter_modules(parent.__path__):
-        if module.name != "__main__":
-            for value in _values(import_module(f"{parent.__name__}.{module.name}")):
-                if isinstance(value, contract):
-                    instances[id(value)] = value
+    for name in _modules(parent, inside):
+        for value in _values(import_module(name)):
+            if isinstance(value, contract):
+                instances[id(value)] = value
     return list(instances.values())
+
+
+def _modules(parent: ModuleType, inside: str | None) -> Iterator[str]:
+    for module in pkgutil.iter_modules(parent.__path__):
+        name = f"{parent.__name__}.{module.name}"
+        if module.name != "__main__":
+            yield name
+        if module.ispkg and inside and find_spec(f"{name}.{inside}"):
+            yield f"{name}.{inside}"
 
 
 def _values(module: ModuleType) -> Iterator[object]:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
 
+from bench.data import lending_club
+from bench.data.prepare import ONE_CLASS
+from bench.data.synthetic import TITLE as SYNTHETIC
 from bench.engines.federated.privacy.contract import Shape
 from bench.engines.federated.privacy.registry import MODES
+from bench.engines.registry import ENGINES
+from bench.engines.single.single_party import ITERATIONS
+from bench.i18n.messages import Message
+from bench.measure.environment import GOVERNOR
+from bench.results.record import SCHEMA_VERSION
 
 METRICS = (
     "accuracy precision_0 recall_0 f1_0 precision_1 recall_1 f1_1 specificity auc ks average_precision log_loss"
@@ -34,11 +43,18 @@ def summary(values: list[float]) -> dict[str, Any] | None:
     return {"median": median(values), "low": min(values), "high": max(values), "n": len(values), "values": values}
 
 
+def note(template: Message, repeat: int, **values: str | int) -> dict[str, Any]:
+    """A note on a case, as a run records it."""
+    return {"line": asdict(template.of(**values)), "repeat": repeat}
+
+
 def _case(identifier: str, title: str, engine: str, repeats: int, **changes: Any) -> dict[str, Any]:
     case = {
         "id": identifier,
         "title": title,
         "engine": engine,
+        "platform": ENGINES[engine].platform,
+        "kind": ENGINES[engine].kind,
         "privacy": "plain",
         "dataset": "loans",
         "split": "25/25/50",
@@ -71,7 +87,8 @@ def _case(identifier: str, title: str, engine: str, repeats: int, **changes: Any
         "loss": None,
         "notes": [],
     }
-    return {**case, **changes}
+    found = {**case, **changes}
+    return {**found, "protected": found["privacy"] != "plain"}
 
 
 class Writer:
@@ -178,7 +195,7 @@ def _dataset(synthetic: bool) -> dict[str, Any]:
         ("drop columns with fewer than 2/3 of their values", 82231, 46, ""),
         ("drop single-valued columns", 82231, 44, "policy_code, application_type"),
         ("keep Fully Paid and Charged Off", 79351, 44, ""),
-        ("keep the 17 features", 79351, 18, "beside the label loan_status"),
+        ("keep the 17 features", 79351, 18, asdict(lending_club.BESIDE_LABEL.of(label="loan_status"))),
         ("drop incomplete rows", 76435, 18, ""),
         ("one-hot encode 3 categories", 76435, 38, "fixed lists of 6, 3 and 14 categories"),
     ]
@@ -198,8 +215,8 @@ def _dataset(synthetic: bool) -> dict[str, Any]:
         )
     return {
         "name": "lending_club",
-        "title": "82,231 synthetic loans" if synthetic else "Lending Club loans from loan.csv.gz",
-        "source": "82,231 synthetic loans" if synthetic else "loan.csv.gz",
+        "title": asdict(SYNTHETIC.of(rows="82,231") if synthetic else lending_club.TITLE.of(file="loan.csv.gz")),
+        "source": asdict(SYNTHETIC.of(rows="82,231")) if synthetic else "loan.csv.gz",
         "synthetic": synthetic,
         "digest": "1f" * 32,
         "rows": 76435,
@@ -226,14 +243,13 @@ def _cases(writer: Writer) -> list[dict[str, Any]]:
     writer.score(central, "centralised")
     bound = _case("centralised-lbfgs", "Centralised, scikit-learn", "centralised", n)
     bound["training"] = {**dict.fromkeys(bound["training"]), "alpha": 1e-5, "solver": "lbfgs"}
-    bound |= {"epochs": None, "epochs_run": [None] * n, "notes": ["repeat 1: scikit-learn's solver took 7 iterations"]}
+    bound |= {"epochs": None, "epochs_run": [None] * n, "notes": [note(ITERATIONS, 1, n=7)]}
     bound["time"] = {"training_seconds": summary([0.21] * n), "by_party": {}}
     nothing = {"cpu_percent": None, "cpu_seconds": None, "rss_peak_bytes": summary([3e8] * n), "uss_peak_bytes": None}
     bound["resources"] = {"by_party": {"all/centralised": nothing}}
     writer.score(bound, "centralised", 0.0003)
-    local = _case(
-        "local", "Each party alone", "local", n, notes=["repeat 1: party 9998 holds one class only (Charged Off)"]
-    )
+    one_class = note(ONE_CLASS, 1, party="9998", name="Charged Off")
+    local = _case("local", "Each party alone", "local", n, notes=[one_class])
     alone = {p: {"compute": 0.009 * share, "unattributed": 1e-4} for p, share in SHARES.items()}
     writer.train(local, alone, None)
     for party in ("9999", "9998", "10000"):
@@ -253,11 +269,11 @@ def _cases(writer: Writer) -> list[dict[str, Any]]:
 def _protect(writer: Writer, case: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
     """Give a case what a protection leaves in run.json; ``seconds``: operation -> CPU seconds of one."""
     mode = MODES[case["privacy"]]
-    case["privacy_options"], case["learns"] = dict(mode.options), dict(mode.learns)
+    case["privacy_options"], case["visibility"] = dict(mode.options), asdict(mode.visibility)
     by_party = case["time"]["by_party"]
     shape = Shape(len(by_party) - 1, 37)
     for party, facts in by_party.items():
-        due = mode.load().operations(shape, case["privacy_options"], "arbiter" if "arbiter" in party else "party")
+        due = mode.operations(shape, case["privacy_options"], "arbiter" if "arbiter" in party else "party")
         facts["operations"] = {
             operation: {
                 "count": summary([times] * writer.repeats),
@@ -296,7 +312,7 @@ def _protected(writer: Writer) -> list[dict[str, Any]]:
     writer.train(paillier, seconds, 569)
     writer.score(paillier, "federated", -0.002)
     _protect(writer, paillier, {"encrypt": 0.009, "decrypt": 0.0026, "add": 9e-6})
-    fate = _case("fate-done", "FATE's own", "fate", n, privacy="masked", learns=masked["learns"])
+    fate = _case("fate-done", "FATE's own", "fate", n, privacy="masked", visibility=masked["visibility"])
     writer.train(fate, _federated_seconds(200), 1325)
     writer.score(fate, "federated", -0.001)
     return [masked, masked_5, paillier, fate]
@@ -327,7 +343,8 @@ def write_run(
     cases = _cases(writer)
     cases += (_protected(writer) if protected else []) + (_unfinished(repeats) if unfinished else [])
     run = {
-        "schema_version": 2,
+        "schema_version": SCHEMA_VERSION,
+        "kit_version": "0.1.0",
         "run_id": f"20261123-14050{seed}-quick",
         "created": "2026-11-23T14:05:01+00:00",
         "finished": "2026-11-23T14:05:49+00:00",
@@ -351,7 +368,7 @@ def write_run(
             "cpu_governor": None,
             "virtualised": "kvm",
             "slowed": {"stolen_share": 0.004, "quota_periods": 0, "heat_events": None},
-            "warnings": ["the CPU governor is 'powersave': clock rates change during the run"],
+            "warnings": [asdict(GOVERNOR.of(governor="'powersave'"))],
             "conditions": ["the machine is virtual: others on the same hardware can slow it down unseen"],
         },
         "measuring": {"sampler_hertz": 5, "sampler_cpu_percent": 0.6},

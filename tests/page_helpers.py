@@ -91,8 +91,8 @@ def made(splits: dict[str, list[tuple[float, float, float]]]) -> RunView:
     for place, (split, repeats) in enumerate(splits.items()):
         done = list(range(1, len(repeats) + 1))
         shared = {"dataset": "d", "split": split, "balance": {}, "status": "ok", "repeats_done": done}
-        cases.append({"id": f"t{place}", "engine": "federated", "privacy": "plain", **shared})
-        cases.append({"id": f"l{place}", "engine": "local", "privacy": "plain", **shared})
+        cases.append({"id": f"t{place}", "engine": "federated", "kind": "federated", "privacy": "plain", **shared})
+        cases.append({"id": f"l{place}", "engine": "local", "kind": "local", "privacy": "plain", **shared})
         share = float(split.split("/")[0]) if "/" in split else 50.0
         parties = [
             {"party": "9999", "role": "guest", "rows": round(100 * share)},

@@ -5,6 +5,7 @@ The file is read once by streaming SQL, which converts the needed columns and dr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.kind import DatasetKind, Option
 from bench.data.reader import Table, float_column, identifier, literal, literals, open_table
 from bench.data.table import Dataset, FunnelStep, Matrix, Rows, Vector
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
+
+TITLE = Message("lending_club_loans", gettext_noop("Lending Club loans from {file}"))
+_CATEGORIES = gettext_noop("fixed lists of 6, 3 and 14 categories")
+_FORMATS = gettext_noop("percent signs, months, years of employment")
+_MORE_COLUMNS = Message("more_columns", gettext_noop("{n} more than the public file"))
+BESIDE_LABEL = Message("beside_label", gettext_noop("beside the label {label}"))
+_DRAWN = Message("subsample_share", gettext_noop("drawn at random so that Charged Off is {share}"))
 
 LABEL = "loan_status"
 CLASS_NAMES = ("Charged Off", "Fully Paid")
@@ -110,17 +121,22 @@ def load(path: Path, charged_off_share: float | None = None, seed: int = 0) -> D
         names = [f"fields[{position}] AS {name}" for position, name in enumerate(_fields(table), 1)]
         columns = table.numbers(f"SELECT {', '.join(names)} FROM loans WHERE fields IS NOT NULL")  # noqa: S608
         X, y = _features(table, columns)
-    funnel.append(FunnelStep("drop incomplete rows", len(y), len(NEEDED)))
+    funnel.append(FunnelStep(gettext_noop("drop incomplete rows"), len(y), len(NEEDED)))
     funnel.append(
-        FunnelStep("one-hot encode 3 categories", len(y), len(FEATURES), "fixed lists of 6, 3 and 14 categories")
+        FunnelStep(
+            gettext_noop("one-hot encode 3 categories"),
+            len(y),
+            len(FEATURES),
+            _CATEGORIES,
+        )
     )
     groups = _groups(columns)
     _check_classes(path, y)
     if charged_off_share is not None:
         kept = _subsample(path, y, charged_off_share, seed)
         X, y, groups = X[kept], y[kept], {name: values[kept] for name, values in groups.items()}
-        note = f"drawn at random so that Charged Off is {charged_off_share:.1%}"
-        funnel.append(FunnelStep("subsample", len(y), len(FEATURES), note))
+        note = _DRAWN.of(share=f"{charged_off_share:.1%}")
+        funnel.append(FunnelStep(gettext_noop("subsample"), len(y), len(FEATURES), note))
     return Dataset(
         name="lending_club",
         X=X,
@@ -223,13 +239,18 @@ def _funnel(table: Table, counts: _Counts) -> list[FunnelStep]:
     extra = len(table.columns) - PUBLIC_COLUMNS
     return [
         FunnelStep(
-            "raw file", counts.rows, len(table.columns), f"{extra} more than the public file" if extra > 0 else ""
+            gettext_noop("raw file"), counts.rows, len(table.columns), _MORE_COLUMNS.of(n=extra) if extra > 0 else ""
         ),
-        FunnelStep("drop columns with fewer than 2/3 of their values", counts.rows, len(full)),
-        FunnelStep("drop single-valued columns", counts.rows, len(varied), ", ".join(notes)),
-        FunnelStep("convert formats", counts.rows, len(varied), "percent signs, months, years of employment"),
-        FunnelStep("keep Fully Paid and Charged Off", counts.finished, len(varied)),
-        FunnelStep("keep the 17 features", counts.finished, len(NEEDED), f"beside the label {LABEL}"),
+        FunnelStep(gettext_noop("drop columns with fewer than 2/3 of their values"), counts.rows, len(full)),
+        FunnelStep(gettext_noop("drop single-valued columns"), counts.rows, len(varied), ", ".join(notes)),
+        FunnelStep(
+            gettext_noop("convert formats"),
+            counts.rows,
+            len(varied),
+            _FORMATS,
+        ),
+        FunnelStep(gettext_noop("keep Fully Paid and Charged Off"), counts.finished, len(varied)),
+        FunnelStep(gettext_noop("keep the 17 features"), counts.finished, len(NEEDED), BESIDE_LABEL.of(label=LABEL)),
     ]
 
 
@@ -324,3 +345,22 @@ def _subsample(path: Path, y: Vector, share: float, seed: int) -> Rows:
     if not len(zeros) or not len(ones):
         raise UserError(f"{path}: too few loans to make Charged Off {share:g} of them.")
     return np.sort(np.concatenate([zeros, ones]))
+
+
+class LendingClub(DatasetKind):
+    """Lending Club's public loan.csv."""
+
+    name, order = "lending_club", 10
+    description = "Lending Club's loan.csv (74 columns): file, charged_off_share"
+    options = {"file": Option(str, required=True), "charged_off_share": Option((int, float))}
+
+    def describe(self, options: Mapping[str, Any]) -> Message:
+        """Name the file."""
+        return TITLE.of(file=options["file"])
+
+    def load(self, options: Mapping[str, Any], cache: Path) -> Dataset:
+        """Read the file."""
+        return load(Path(options["file"]), options.get("charged_off_share"))
+
+
+KIND = LendingClub()

@@ -13,6 +13,17 @@ from bench.data.balance import smote
 from bench.data.split import GIVEN, Split, assign, party_ids
 from bench.data.table import Dataset, Matrix, Rows, Vector
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
+
+ONE_CLASS = Message("one_class", gettext_noop("party {party} holds one class only ({name})"))
+ONE_CLASS_UNBALANCED = Message(
+    "one_class_unbalanced", gettext_noop("party {party} holds one class only ({name}); it was not balanced")
+)
+ONE_ROW = Message(
+    "one_row_repeated",
+    gettext_noop("party {party} holds one row of the smaller class; it was balanced by repeating that row"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Prepared:
     X_test: Matrix
     y_test: Vector
     facts: dict[str, Any]
-    notes: list[str]
+    notes: list[Message]
 
 
 @dataclass(frozen=True)
@@ -186,16 +197,13 @@ def _facts(shard: Shard) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in facts.items()}
 
 
-def _notes(shards: tuple[Shard, ...], balance: Balance, class_names: tuple[str, str]) -> list[str]:
-    notes: list[str] = []
+def _notes(shards: tuple[Shard, ...], balance: Balance, class_names: tuple[str, str]) -> list[Message]:
+    notes: list[Message] = []
     for shard in shards:
         zeros, ones = shard.class_counts
         if not zeros or not ones:
-            held = class_names[1 if ones else 0]
-            unbalanced = "; it was not balanced" if balance.method == "smote" else ""
-            notes.append(f"party {shard.party} holds one class only ({held}){unbalanced}")
+            line = ONE_CLASS_UNBALANCED if balance.method == "smote" else ONE_CLASS
+            notes.append(line.of(party=shard.party, name=class_names[1 if ones else 0]))
         elif balance == Balance("smote", "party") and min(shard.class_counts_before_balance) == 1:
-            notes.append(
-                f"party {shard.party} holds one row of the smaller class; it was balanced by repeating that row"
-            )
+            notes.append(ONE_ROW.of(party=shard.party))
     return notes

@@ -10,13 +10,22 @@ from __future__ import annotations
 import gzip
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data import lending_club
+from bench.data.kind import DatasetKind, Option
+from bench.data.table import Dataset
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
+
+TITLE = Message("synthetic_loans", gettext_noop("{rows} synthetic loans"))
 
 CHUNK_ROWS = 50_000
 
@@ -303,3 +312,34 @@ def _draw(rng: np.random.Generator, first: int, n: int) -> dict[str, NDArray[Any
         "outstanding": np.where(finished, 0.0, np.round(amount * (1 - progress), 2)),
         "paid": amount * progress * (1 + 0.9 * monthly * months / 2),
     }
+
+
+class Synthetic(DatasetKind):
+    """Made-up loans in the format of Lending Club's file."""
+
+    name, order = "synthetic", 20
+    description = "made-up loans in the same raw format: rows, seed, charged_off_share"
+    options = {"rows": Option(int, required=True), "seed": Option(int), "charged_off_share": Option((int, float))}
+
+    def check(self, where: str, options: Mapping[str, Any]) -> None:
+        """Check the options and their bounds."""
+        super().check(where, options)
+        if options["rows"] < 1:
+            raise UserError(f"{where}: rows must be at least 1, not {options['rows']}")
+        if options.get("seed", 0) < 0:
+            raise UserError(f"{where}: seed must be at least 0, not {options['seed']}")
+
+    def describe(self, options: Mapping[str, Any]) -> Message:
+        """Say how many there are."""
+        return TITLE.of(rows=f"{options['rows']:,}")
+
+    def load(self, options: Mapping[str, Any], cache: Path) -> Dataset:
+        """Write the file into ``cache``, and read it as a file of Lending Club's is read."""
+        path = cache / "loan.csv"
+        write(path, options["rows"], options.get("seed", 0))
+        loaded = lending_club.load(path, options.get("charged_off_share"))
+        path.unlink()
+        return replace(loaded, name=self.name, source=self.describe(options), synthetic=True)
+
+
+KIND = Synthetic()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.i18n.messages import Line
+
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -17,10 +19,10 @@ Rows = NDArray[np.int64]
 class FunnelStep:
     """What one preparation step left of the table."""
 
-    step: str
+    step: Line
     rows: int
     columns: int
-    note: str = ""
+    note: Line = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Dataset:
     y: Vector
     features: list[str]
     class_names: tuple[str, str]
-    source: str
+    source: Line
     synthetic: bool = False
     funnel: list[FunnelStep] = field(default_factory=list)
     groups: dict[str, NDArray[Any]] = field(default_factory=dict)

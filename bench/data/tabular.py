@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.kind import DatasetKind, Option
 from bench.data.reader import Table, float_column, open_table
 from bench.data.reader import identifier as quoted
 from bench.data.table import Dataset, FunnelStep, Matrix, Vector
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Line, Message
+
+_TITLE = Message("labelled_files", gettext_noop("{file} (label {label})"))
+_RAW_FILES = Message("raw_files", gettext_noop("{n} raw files"))
+_BESIDE_LABEL = Message("beside_label", gettext_noop("beside the label {label}"))
+_BESIDE_BOTH = Message(
+    "beside_label_and_identifier", gettext_noop("beside the label {label} and the identifier {identifier}")
+)
 
 MOST_SHOWN = 5
 
@@ -52,7 +63,8 @@ def load(paths: list[Path], label: str, identifier: str | None = None, test: Pat
     X = files[0].X if len(files) == 1 else np.concatenate([file.X for file in files])
     ends = np.cumsum([0, *(len(file.X) for file in files)])
     ranges = [np.arange(first, last) for first, last in pairwise(ends.tolist())]
-    beside = f"beside the label {label}" + (f" and the identifier {identifier}" if identifier is not None else "")
+    raw: Line = gettext_noop("raw file") if len(files) == 1 else _RAW_FILES.of(n=len(files))
+    beside = _BESIDE_BOTH.of(label=label, identifier=identifier) if identifier else _BESIDE_LABEL.of(label=label)
     return Dataset(
         name="tabular",
         X=X,
@@ -61,8 +73,8 @@ def load(paths: list[Path], label: str, identifier: str | None = None, test: Pat
         class_names=names,
         source=", ".join(str(path) for path in everything),
         funnel=[
-            FunnelStep("raw file" if len(files) == 1 else f"{len(files)} raw files", len(X), len(expected)),
-            FunnelStep("keep the features", len(X), len(features), beside),
+            FunnelStep(raw, len(X), len(expected)),
+            FunnelStep(gettext_noop("keep the features"), len(X), len(features), beside),
         ],
         groups={name: X[:, position] for position, name in enumerate(features)},
         given_parties=ranges[: len(paths)] if len(paths) > 1 else None,
@@ -169,3 +181,35 @@ def _classes(files: list[_File], label: str) -> tuple[tuple[str, str], Vector]:
 def _some(names: list[str]) -> str:
     shown = ", ".join(f"'{name}'" for name in names[:MOST_SHOWN])
     return f"{shown} and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else shown
+
+
+class Tabular(DatasetKind):
+    """A labelled table of the user's own, or one a party."""
+
+    name, order = "tabular", 30
+    description = "any labelled CSV, or one a party: files, label, id, test"
+    options = {
+        "files": Option(list, required=True),
+        "label": Option(str, required=True),
+        "id": Option(str),
+        "test": Option(str),
+    }
+
+    def check(self, where: str, options: Mapping[str, Any]) -> None:
+        """Check the options, and that files are paths."""
+        super().check(where, options)
+        if not (options["files"] and all(isinstance(file, str) for file in options["files"])):
+            raise UserError(f"{where}: files must be a list of at least one path")
+
+    def describe(self, options: Mapping[str, Any]) -> Message:
+        """Name the files and the label."""
+        return _TITLE.of(file=", ".join(options["files"]), label=options["label"])
+
+    def load(self, options: Mapping[str, Any], cache: Path) -> Dataset:
+        """Read the files."""
+        files = [Path(file) for file in options["files"]]
+        test = Path(options["test"]) if options.get("test") else None
+        return load(files, options["label"], identifier=options.get("id"), test=test)
+
+
+KIND = Tabular()

@@ -15,6 +15,7 @@ from bench.engines import processes
 from bench.engines.contract import Job, Model, Outcome, PartyTrace
 from bench.engines.processes import Worker
 from bench.errors import CaseError
+from bench.i18n.messages import Message, distinct
 from bench.measure.sampler import Sampler, Samples
 
 
@@ -78,6 +79,6 @@ def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) ->
         training_seconds=max(result["training_ended"] for result in results)
         - min(result["training_started"] for result in results),
         samples=samples,
-        lost=[party for left in finished for party in left.result.get("lost", [])],
-        notes=list(dict.fromkeys(note for left in finished for note in left.result.get("notes", []))),
+        dropped_out=[party for left in finished for party in left.result.get("dropped_out", [])],
+        notes=distinct(Message(**note) for left in finished for note in left.result.get("notes", [])),
     )

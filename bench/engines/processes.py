@@ -42,7 +42,7 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 class Worker:
     """A process of a case: who it is, the module it runs, its settings, its folder, and how many rows it trains on.
 
-    One that ``may_be_lost`` may be killed or cut off once it has left JOINED in its folder: whoever stays decides
+    One that ``may_drop_out`` may be killed or cut off once it has left JOINED in its folder: whoever stays decides
     whether the others can go on. One that fails by itself ends the case all the same.
     """
 
@@ -52,7 +52,7 @@ class Worker:
     config: dict[str, Any]
     folder: Path
     rows: int | None = None
-    may_be_lost: bool = False
+    may_drop_out: bool = False
 
     @property
     def key(self) -> str:
@@ -132,7 +132,7 @@ def _watch(workers: list[Worker], processes: list[subprocess.Popen[bytes]], time
             look = time.monotonic() + _LOOK_SECONDS
             for worker, process in zip(workers, processes, strict=True):
                 if _stopped(process.pid):
-                    if worker.may_be_lost:
+                    if worker.may_drop_out:
                         process.kill()
                         continue
                     raise CaseError(f"{worker.name} was stopped (SIGSTOP or the like) and cannot go on")
@@ -152,7 +152,7 @@ def _fatal(workers: list[Worker], statuses: list[int | None]) -> bool:
 
 def _lost(worker: Worker, status: int) -> bool:
     """Tell whether a process that may be lost was killed, or cut off from the others, and did not fail by itself."""
-    if not worker.may_be_lost or not (worker.folder / JOINED).exists():
+    if not worker.may_drop_out or not (worker.folder / JOINED).exists():
         return False
     error = (_read(worker.folder / "error.json") or {}).get("error")
     return status < 0 or (error is not None and not str(error).startswith(worker.name))
@@ -205,7 +205,7 @@ def _blame_for_time(workers: list[Worker], processes: list[subprocess.Popen[byte
 
 def _finished(worker: Worker) -> Finished:
     left = _read(worker.folder / "result.json")
-    if left is None and worker.may_be_lost:
+    if left is None and worker.may_drop_out:
         return Finished({"notes": [f"{worker.name} ended without a result"]}, Recorder(), None, None)
     if left is None:
         raise CaseError(f"{worker.name} ended without a result: {_last_line(worker.folder / 'log.txt')}")
@@ -270,7 +270,7 @@ def fail(folder: Path, message: str) -> None:
 def leave(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON file that a waiting reader sees whole or not at all."""
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(value))
+    temporary.write_text(json.dumps(value, default=asdict))  # messages are dataclasses
     temporary.replace(path)
 
 

@@ -1,4 +1,4 @@
-"""The training loop of every engine of ours: one party's side of it, alone or with others."""
+"""The training loop of every built-in engine but FATE's: one party's side of it, alone or with others."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.measure.spans import Recorder
 from bench.model import logistic
 from bench.model.logistic import Array, State, Training
 
-# exchange(kind, vector) returns the sum of the vector over all parties; kinds are "sums", "squares" and "round".
-Exchange = Callable[[str, Array], Array]
+# all_reduce(kind, vector) returns the sum of the vector over all parties; kinds are "sums", "squares" and "round".
+AllReduce = Callable[[str, Array], Array]
 # local_sums(X, y, weights) returns what a party adds to a round's gradient, if not loss and gradient as they are.
 LocalSums = Callable[[Array, Array, Array], logistic.Sums]
 
@@ -35,7 +35,7 @@ class _Party:
     share: float
     rng: np.random.Generator
     recorder: Recorder
-    exchange: Exchange
+    all_reduce: AllReduce
     local_sums: LocalSums
 
 
@@ -46,10 +46,10 @@ def train(
     seed: int,
     who: str,
     recorder: Recorder,
-    exchange: Exchange,
+    all_reduce: AllReduce,
     local_sums: LocalSums | None = None,
 ) -> dict[str, Any]:
-    """Train from this party's rows and what ``exchange`` brings from the others; return the model and what was run.
+    """Train from this party's rows and what ``all_reduce`` brings from the others; return the model and what was run.
 
     The caller has begun epoch 0, the set-up; ``X`` is scaled in place. Every party ends with the same weights. With
     FedSGD each round adds up gradients, each party's weighted by its share of the rows n_k / n, and all take the same
@@ -57,7 +57,7 @@ def train(
     et al. 2017); the optimiser's state stays local. With ``local_sums`` (FedSGD only) no loss is shared, and none is
     reported. Raises CaseError when the loss or the weights are no longer finite.
     """
-    means, deviations, rows = _standardise(X, recorder, exchange)
+    means, deviations, rows = _standardise(X, recorder, all_reduce)
     recorder.end_epoch()
     party = _Party(
         X,
@@ -66,7 +66,7 @@ def train(
         len(y) / rows,
         np.random.default_rng(seed),
         recorder,
-        exchange,
+        all_reduce,
         local_sums or logistic.loss_and_gradient,
     )
     local_round = _gradient_round if training.aggregation == "fedsgd" else _averaging_round
@@ -90,14 +90,14 @@ def train(
     }
 
 
-def _standardise(X: Array, recorder: Recorder, exchange: Exchange) -> tuple[Array, Array, float]:
+def _standardise(X: Array, recorder: Recorder, all_reduce: AllReduce) -> tuple[Array, Array, float]:
     """Do what logistic.standardise_in_place does, with the arithmetic in spans of its own; return the rows too."""
     with recorder.span("compute"):
         sums = logistic.column_sums(X)
-    sums = exchange("sums", sums)
+    sums = all_reduce("sums", sums)
     with recorder.span("compute"):
         means, squares = logistic.centre_in_place(X, sums)
-    squares = exchange("squares", squares)
+    squares = all_reduce("squares", squares)
     with recorder.span("compute"):
         return means, logistic.scale_in_place(X, means, squares, float(sums[-1])), float(sums[-1])
 
@@ -110,7 +110,7 @@ def _gradient_round(party: _Party, weights: Array, state: State) -> tuple[float,
     with recorder.span("compute"):
         sums = party.local_sums(party.X, party.y, weights)
         contribution = _weighted(sums.gradient / len(party.y), sums.loss / len(party.y), party.share)
-    summed = party.exchange("round", contribution)
+    summed = party.all_reduce("round", contribution)
     with recorder.span("compute"):
         mean = logistic.Sums(*_mean(summed))
         loss, gradient = logistic.penalised(mean, 1.0, weights, training.alpha)
@@ -124,7 +124,7 @@ def _averaging_round(party: _Party, weights: Array, state: State) -> tuple[float
             loss, weights, state = logistic.run_epoch(party.X, party.y, weights, state, party.training, party.rng)
             losses.append(loss)
         contribution = _weighted(weights, losses[0], party.share)
-    loss, weights = _mean(party.exchange("round", contribution))
+    loss, weights = _mean(party.all_reduce("round", contribution))
     return loss, weights, state
 
 

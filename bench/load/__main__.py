@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from bench import cli
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
 from bench.load import exchange, jobs, measurement, options, preflight, requests, step, watch
 from bench.load.measurement import LoadTest
 from bench.load.step import Target, Times
@@ -83,7 +84,7 @@ def _load(chosen: argparse.Namespace, words: list[str]) -> int:
         facts["complete"] = facts["stopped"] is None
         status = 0 if facts["complete"] else 1
     except KeyboardInterrupt:
-        facts["stopped"], status = "interrupted", 130
+        facts["stopped"], status = gettext_noop("interrupted"), 130
     except UserError as error:
         facts["stopped"], failure = str(error), error
     finally:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.i18n.language import gettext_noop
 from bench.load import knee, step
 from bench.load.knee import Outcome, search
 from bench.load.memory_trend import growth
@@ -86,7 +87,7 @@ def find_knee(test: LoadTest, target: Target, first: float, bound: float, times:
     found = search(measure, first, MOST_RATE)
     test.facts["knee"] = {**found._asdict(), "precision": knee.PRECISION}
     if found.ended == "gone":
-        test.facts["stopped"] = "the service stopped answering"
+        test.facts["stopped"] = gettext_noop("the service stopped answering")
 
 
 def at_rates(test: LoadTest, target: Target, rates: Sequence[float], bound: float, times: Times, gone: Any) -> None:

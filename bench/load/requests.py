@@ -9,10 +9,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from bench.i18n.language import gettext_noop
+
 OK = 0
 # What went wrong where no return code says so. HTTP statuses are negative: -404.
 NO_CONNECTION, TOO_LATE, UNREADABLE = -1, -2, -3
-_NAMES = {NO_CONNECTION: "connection failed", TOO_LATE: "no answer in time", UNREADABLE: "answer unreadable"}
+_NAMES = {
+    NO_CONNECTION: gettext_noop("connection failed"),
+    TOO_LATE: gettext_noop("no answer in time"),
+    UNREADABLE: gettext_noop("answer unreadable"),
+}
 
 SINGLE, BATCH = "/federation/v1/inference", "/federation/v1/batchInference"
 VERSION, JOBS = "/v2/server/fateflow", "/v2/job/list/query?limit=10&page=1"

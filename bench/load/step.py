@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
 from bench.load import record, requests
 from bench.load.schedule import due_times
 from bench.load.watch import GENERATOR, SERVER, Source, Watched, watched
@@ -112,14 +113,14 @@ def why_failed(step: Mapping[str, Any], bound: float, seconds: float) -> str | N
     if said := _no_answers(step):
         return said
     if step["from_due"]["p99"] > bound:
-        return "p99 above bound"
+        return gettext_noop("p99 above bound")
     short = step["requests"] - step["rate_achieved"] * seconds
-    return "too few answers" if short > max(SHORTFALL * step["requests"], FEW) else None
+    return gettext_noop("too few answers") if short > max(SHORTFALL * step["requests"], FEW) else None
 
 
 def _no_answers(step: Mapping[str, Any]) -> str | None:
     """Say why a step of either loop is none to tell latencies of."""
-    return "errors" if step["errors"] else None if step["requests"] else "no requests"
+    return gettext_noop("errors") if step["errors"] else None if step["requests"] else gettext_noop("no requests")
 
 
 def generator_limited(step: Mapping[str, Any], bound: float) -> bool:

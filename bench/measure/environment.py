@@ -13,6 +13,22 @@ from typing import Any
 
 import psutil
 
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Line, Message
+
+BUSY = Message(
+    "machine_busy",
+    gettext_noop("the machine was busy before the run (load {load} on {cores} cores): times may be too long"),
+)
+GOVERNOR = Message("cpu_governor", gettext_noop("the CPU governor is {governor}: clock rates change during the run"))
+SHARED = Message(
+    "cores_shared",
+    gettext_noop(
+        "{processes} processes (parties and arbiter) share {cores} cores: on machines of their own the parties would "
+        "wait less for each other"
+    ),
+)
+
 _PACKAGES = (
     "duckdb",
     "grpcio",
@@ -119,30 +135,27 @@ def slowed(before: Mapping[str, float | None], after: Mapping[str, float | None]
     return {"stolen_share": share, "quota_periods": gone["quota_periods"], "heat_events": gone["heat_events"]}
 
 
-def _warnings(facts: dict[str, Any]) -> list[str]:
-    warnings = []
+def _warnings(facts: dict[str, Any]) -> list[Line]:
+    warnings: list[Line] = []
     cores = facts["cores_available"]
     load = facts["load_before"]
     if load and load[0] > 0.3 * cores:
-        warnings.append(f"the machine was busy before the run (load {load[0]} on {cores} cores): times may be too long")
+        warnings.append(BUSY.of(load=load[0], cores=cores))
     if facts["cpu_governor"] not in (None, "performance"):
-        warnings.append(f"the CPU governor is {facts['cpu_governor']!r}: clock rates change during the run")
+        warnings.append(GOVERNOR.of(governor=repr(facts["cpu_governor"])))
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is not None and not battery.power_plugged:
-        warnings.append("the machine runs on battery: it may be throttled")
+        warnings.append(gettext_noop("the machine runs on battery: it may be throttled"))
     return warnings
 
 
-def _conditions(facts: dict[str, Any], processes: int) -> list[str]:
-    conditions = []
+def _conditions(facts: dict[str, Any], processes: int) -> list[Line]:
+    conditions: list[Line] = []
     cores = facts["cores_available"]
     if processes > cores:
-        conditions.append(
-            f"{processes} processes (parties and arbiter) share {cores} cores: on machines of their own the parties "
-            "would wait less for each other"
-        )
+        conditions.append(SHARED.of(processes=processes, cores=cores))
     if facts["virtualised"]:
-        conditions.append("the machine is virtual: others on the same hardware can slow it down unseen")
+        conditions.append(gettext_noop("the machine is virtual: others on the same hardware can slow it down unseen"))
     return conditions
 
 

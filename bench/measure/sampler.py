@@ -21,7 +21,7 @@ _USS_EVERY = 5
 
 @dataclass
 class Samples:
-    """What one sampling brought: rows for resources.csv (without case and repeat) and what the sampler itself cost.
+    """Result of one sampling: rows for resources.csv (without case and repeat) and what the sampler itself cost.
 
     ``began`` is when ``t`` was 0, on this host's monotonic clock; None where nothing was sampled, or on several hosts.
     """
@@ -30,6 +30,15 @@ class Samples:
     began: float | None = None
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+
+    def append(self, later: Samples) -> None:
+        """Add a later sampling on the same host, on this one's clock."""
+        began = later.began or 0.0
+        self.began = self.began or began
+        shift = began - self.began
+        self.rows += [{**row, "t": round(row["t"] + shift, 3)} for row in later.rows]
+        self.seconds += later.seconds
+        self.cpu_seconds += later.cpu_seconds
 
 
 class Sampler:

@@ -11,17 +11,19 @@ from time import perf_counter, process_time
 from types import TracebackType
 from typing import Any
 
+from bench.i18n.language import gettext_noop
+
 PHASES = (
-    "compute",
-    "encrypt",
-    "decrypt",
-    "aggregate",
-    "serialise",
-    "transfer",
-    "wait",
-    "framework",
-    "evaluate",
-    "unattributed",
+    gettext_noop("compute"),
+    gettext_noop("encrypt"),
+    gettext_noop("decrypt"),
+    gettext_noop("aggregate"),
+    gettext_noop("serialise"),
+    gettext_noop("transfer"),
+    gettext_noop("wait"),
+    gettext_noop("framework"),
+    gettext_noop("evaluate"),
+    gettext_noop("unattributed"),
 )
 COMMUNICATING = ("serialise", "transfer")
 

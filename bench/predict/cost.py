@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
-from bench.engines.federated.privacy.contract import Shape
-from bench.engines.federated.privacy.registry import MODES
+from bench.engines import registry
+from bench.engines.federated.privacy.contract import PrivacyMode, Shape, Side
 from bench.i18n.language import gettext, listed, ngettext
 from bench.i18n.messages import Message
 from bench.results.record import Operation, PartyTime
@@ -29,15 +29,11 @@ from bench.stats import formatting
 from bench.stats.comparison import Comparison
 from bench.stats.summaries import Summary, median_of
 
-Side = Literal["party", "arbiter"]
-
 # An error above this, in whole per cents, is told plainly.
 TOLERATED = 0.2
 
 # Settings that say how long or how well a case trains, not what one epoch of it costs.
 _NOT_OF_THE_COST = ("epochs", "tolerance", "learning_rate", "alpha")
-# Options that decide what one operation costs; of the others the modes' arithmetic takes care.
-_OF_ONE_OPERATION = ("key_bits", "protects")
 # The phases that a privacy mode does its operations in.
 CRYPTOGRAPHY = ("encrypt", "decrypt", "aggregate")
 # Counts closer than this (relative) are the same.
@@ -89,6 +85,7 @@ class Model:
     """
 
     case: CaseView
+    mode: PrivacyMode
     rows: tuple[float, ...]
     features: int
     cores: int | None
@@ -102,7 +99,7 @@ class Model:
     @property
     def privacy(self) -> str:
         """The mode's name."""
-        return str(self.case.record.privacy)
+        return self.mode.name
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -112,13 +109,13 @@ class Model:
     @property
     def steps(self) -> float:
         """Messages each way of a party in an epoch."""
-        return len(MODES[self.privacy].steps) / self.passes
+        return len(self.mode.steps) / self.passes
 
     def operations(self, side: Side, of: Cryptography, parties: int, features: int) -> float:
         """Return the CPU seconds of a process's cryptography in an epoch."""
         if not of.units:
             return 0.0
-        due = MODES[self.privacy].operations(Shape(parties, features), self.options, side)
+        due = self.mode.operations(Shape(parties, features), self.options, side)
         return float(sum(times * of.units[operation] for operation, times in due.items())) / self.passes + of.rest
 
 
@@ -176,18 +173,20 @@ class Check:
 
 
 def candidates(run: RunView) -> list[CaseView]:
-    """Return the finished cases that train in a privacy mode of the kit, in the order of the run."""
-    return [case for case in run.finished if is_embedded(case) and case.record.privacy in MODES]
+    """Return the finished cases in a privacy mode whose arithmetic the kit knows, in the order of the run."""
+    return [case for case in run.finished if known_mode(case)]
 
 
-def is_embedded(case: CaseView) -> bool:
-    """Say whether a case ran on the engine whose privacy modes the kit knows."""
-    return case.record.engine == "federated"
+def known_mode(case: CaseView) -> PrivacyMode | None:
+    """Return a case's privacy mode; None where it is a platform's own, or a plug-in's that is not installed."""
+    mode = registry.mode(case.record.engine, case.record.privacy)
+    return mode if isinstance(mode, PrivacyMode) else None
 
 
-def mode_of(case: CaseView) -> str:
+def name_of_mode(case: CaseView) -> str:
     """Name a case's privacy mode; that of a platform is the platform's own."""
-    return str(case.record.privacy) if is_embedded(case) else f"{case.record.privacy} (FATE)"
+    platform = case.record.platform
+    return f"{case.record.privacy} ({platform})" if platform else str(case.record.privacy)
 
 
 def first_of_each(cases: Sequence[CaseView]) -> list[CaseView]:
@@ -212,7 +211,8 @@ def against_plain(cases: Sequence[CaseView]) -> list[tuple[CaseView, Comparison]
 
 def reference_operations(case: CaseView, rows: int, features: int) -> Sequence[tuple[Message, str, int]]:
     """Return what another implementation of the case's mode would do in an epoch: (line, operation, how often)."""
-    return MODES[case.record.privacy].reference_operations(rows, features) if case.record.privacy in MODES else ()
+    mode = known_mode(case)
+    return mode.reference_operations(rows, features) if mode else ()
 
 
 def calibrated(run: RunView) -> tuple[list[Model], list[str]]:
@@ -232,11 +232,13 @@ def calibrated(run: RunView) -> tuple[list[Model], list[str]]:
 
 def alike(one: CaseView, other: CaseView) -> bool:
     """Say whether two cases do the same work on rows, features and parties that may differ."""
+    mode = known_mode(one)
+    options = mode.cost_options if mode else ()
     settings = [
         (
             case.record.privacy,
             {key: value for key, value in case.record.training.items() if key not in _NOT_OF_THE_COST},
-            {key: case.record.privacy_options.get(key) for key in _OF_ONE_OPERATION},
+            {key: case.record.privacy_options.get(key) for key in options},
         )
         for case in (one, other)
     ]
@@ -270,7 +272,8 @@ def calibrate(case: CaseView) -> Model:
     if len(arbiters) != 1:
         raise NotMeasuredError(f"case {case.id}: the arbiter was not measured")
     passes = int(case.record.training.get("local_epochs") or 1)
-    steps = len(MODES[str(case.record.privacy)].steps) / passes
+    mode = _mode(case)
+    steps = len(mode.steps) / passes
     everybody = list(zip(work.rows, parties, strict=True))
     # In some modes the guest trains in plain.
     groups = [everybody[:1], everybody[1:]] if _in_plain(parties[0], parties[-1]) else [everybody]
@@ -280,6 +283,7 @@ def calibrate(case: CaseView) -> Model:
     transfer = median_of(largest.phases.get("transfer")) or 0.0
     return Model(
         case,
+        mode,
         work.rows,
         work.features,
         work.cores,
@@ -290,6 +294,13 @@ def calibrate(case: CaseView) -> Model:
         arbiter_message=rest[0] / steps / len(parties),
         delay=max(0.0, transfer - _cpu_of(largest, "transfer")) / steps,
     )
+
+
+def _mode(case: CaseView) -> PrivacyMode:
+    mode = known_mode(case)
+    if mode is None:
+        raise NotMeasuredError(f"case {case.id}: privacy mode {case.record.privacy!r} is not known here")
+    return mode
 
 
 def _in_plain(guest: PartyTime, host: PartyTime) -> bool:
@@ -334,8 +345,8 @@ def _cryptography(
     """
     due: Mapping[str, float] = {}
     if side == "arbiter" or any(map(_counts, processes)):
-        shape, mode = Shape(len(work.rows), work.features), MODES[str(case.record.privacy)]
-        due = mode.operations(shape, case.record.privacy_options, side)
+        shape = Shape(len(work.rows), work.features)
+        due = _mode(case).operations(shape, case.record.privacy_options, side)
     units = {}
     for operation, times in due.items():
         _check_counts(case, operation, times / passes, processes)
@@ -413,8 +424,7 @@ def predict(model: Model, work: Work) -> Prediction:
         parties_done = max(_busiest(work.rows, loads, work.cores), (sum(loads) + (count - 1) * taking) / work.cores)
         messages = talking[most] + taking
     messages += model.steps * model.delay
-    mode = MODES[model.privacy]
-    sent, received = (size / model.passes for size in mode.sizes(Shape(*shape), model.options))
+    sent, received = (size / model.passes for size in model.mode.sizes(Shape(*shape), model.options))
     network = model.steps * work.rtt
     if work.bandwidth is not None:
         network += count * (sent + received) / work.bandwidth

@@ -267,7 +267,7 @@ def _protected_bytes(run: RunView) -> Iterator[str]:
 
 def _names(cases: Sequence[CaseView]) -> list[str]:
     """Name protections by their mode, or by their case where two have the same."""
-    modes = [cost.mode_of(case) for case in cases]
+    modes = [cost.name_of_mode(case) for case in cases]
     return [mode if modes.count(mode) == 1 else case.label for mode, case in zip(modes, cases, strict=True)]
 
 

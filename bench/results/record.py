@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from bench.i18n.messages import Message
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Line
 from bench.stats.summaries import Summary
 
 SCHEMA_VERSION = 3
@@ -22,8 +23,8 @@ OUTLINE = ("run_id", "suite", "environment", "datasets", "cases")
 _KEPT = frozenset(("plan", "privacy_options", "training", "balance", "figures", "values"))
 _OF_A_SUMMARY = ("median", "low", "high", "n")
 
-Line = str | Message
-"""A recorded line for a reader; a plain string where no values were in it, or an older version recorded it."""
+STATES = (gettext_noop("ok"), gettext_noop("failed"), gettext_noop("pending"), gettext_noop("skipped"))
+"""What a case's ``status`` can be."""
 
 
 class SuiteFacts(msgspec.Struct):
@@ -103,6 +104,7 @@ class PartyRows(msgspec.Struct):
 class SplitFacts(msgspec.Struct):
     """How the rows were split in the first repeat."""
 
+    title: Line | None = None
     train_rows: int | None = None
     test_rows: int | None = None
     test_class_counts: list[int] = []
@@ -214,12 +216,25 @@ class DroppedOut(msgspec.Struct):
     party: str
 
 
+class Note(msgspec.Struct):
+    """A note on a case, and the repeat that it is of."""
+
+    line: Line
+    repeat: int | None = None
+
+
 class CaseRecord(msgspec.Struct):
-    """One case: its settings, its state, and the summaries of its finished repeats."""
+    """One case: its settings, its state, and the summaries of its finished repeats.
+
+    ``kind``: who held the rows, "centralised" (one process all of them), "local" (each party alone) or "federated".
+    ``platform``: the product that it trained on, empty for the kit itself. ``protected``: whether the privacy mode
+    protects anything.
+    """
 
     id: str
     title: str | None = None
     engine: str | None = None
+    platform: str | None = None
     kind: str | None = None
     privacy: str | None = None
     protected: bool | None = None
@@ -245,7 +260,7 @@ class CaseRecord(msgspec.Struct):
     bytes: Traffic | None = None
     resources: Resources | None = None
     loss: list[float | None] = []
-    notes: list[Line] = []
+    notes: list[Note] = []
     figures: list[dict[str, Any]] = []
 
 
@@ -305,7 +320,16 @@ def _upgraded(content: Mapping[str, Any]) -> dict[str, Any]:
         learns = case.get("learns") or {}
         words = {"arbiter": "arbiter", "parties": "parties", "assumes": "assumptions"}
         seen = {words[key]: line for key, line in learns.items() if key in words}
-        return {**case, "visibility": seen, "dropped_out": case.get("lost_parties")}
+        engine, notes = case.get("engine"), case.get("notes")
+        return {
+            **case,
+            "kind": engine if engine in ("centralised", "local") else "federated",
+            "platform": "FATE" if engine in ("fate", "fate_hosts") else "",
+            "protected": case.get("privacy") not in (None, "plain"),
+            "visibility": seen,
+            "dropped_out": case.get("lost_parties"),
+            "notes": [{"line": line} for line in notes] if isinstance(notes, list) else notes,
+        }
 
     cases = content.get("cases")
     known = {**content, "schema_version": SCHEMA_VERSION}

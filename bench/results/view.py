@@ -148,10 +148,7 @@ class CaseView:
     @property
     def kind(self) -> str:
         """Who held the rows: "centralised" (one process all of them), "local" (each party alone), "federated"."""
-        if self.record.kind:
-            return self.record.kind
-        # Runs of schema version 2 have the engine only, of which two were not federated.
-        return str(self.record.engine) if self.record.engine in ("centralised", "local") else "federated"
+        return self.record.kind or ""
 
     @property
     def is_federated(self) -> bool:
@@ -161,8 +158,7 @@ class CaseView:
     @property
     def is_protected(self) -> bool:
         """Whether its privacy mode protects anything."""
-        known = self.record.protected
-        return self.record.privacy not in (None, "plain") if known is None else known
+        return bool(self.record.protected)
 
     @property
     def dataset(self) -> DatasetFacts | None:
@@ -173,6 +169,11 @@ class CaseView:
     def split(self) -> SplitFacts | None:
         """The facts of its split."""
         return self.dataset.splits.get(self.record.split or "") if self.dataset else None
+
+    @property
+    def split_title(self) -> str:
+        """Its split and balancing, for a reader."""
+        return messages.say((self.split and self.split.title) or self.record.split or "")
 
     @property
     def epoch(self) -> Summary | None:

@@ -6,14 +6,16 @@ import argparse
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.data import kinds
-from bench.engines import registry
-from bench.engines.federated.privacy.registry import MODES
+from bench.data.kinds import KINDS
+from bench.engines.registry import ENGINES
 from bench.errors import UserError
 from bench.i18n import language
+from bench.model.metric import Metric
+from bench.model.scoring import metrics
 from bench.run.runner import resume, start
 from bench.suites import schema
 
@@ -94,15 +96,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _print_choices() -> None:
-    for title, entries in (
-        ("engines", {name: engine.description for name, engine in registry.ENGINES.items()}),
-        ("privacy modes of engine federated", {name: mode.description for name, mode in MODES.items()}),
-        ("datasets", kinds.KINDS),
-        ("suites", schema.available()),
-    ):
-        print(f"{title}:")
-        for name, text in entries.items():
-            print(f"  {name:<14} {text}")
+    _print_choice("engines", {name: engine.description for name, engine in ENGINES.items()})
+    for name, engine in ENGINES.items():
+        if engine.network != "none":
+            modes = {mode.name: mode.description for mode in engine.privacy_modes.values()}
+            _print_choice(f"privacy modes of engine {name}", modes)
+    _print_choice("datasets", {name: kind.description for name, kind in KINDS.items()})
+    _print_choice("metrics", {metric.name: _label(metric) for metric in metrics().values()})
+    _print_choice("suites", schema.available())
+
+
+def _label(metric: Metric) -> str:
+    return metric.label if metric.per_class is None else f"{metric.label} of class {metric.per_class}"
+
+
+def _print_choice(title: str, entries: Mapping[str, str]) -> None:
+    print(f"{title}:")
+    for name, text in entries.items():
+        print(f"  {name:<19} {text}")
 
 
 def _plan(options: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli import exit_status
-from bench.engines.fate import hosts
+from bench.engines.contract import HostsEngine
+from bench.engines.registry import ENGINES
 from bench.errors import UserError
 from bench.results import store
 from bench.run import runner
@@ -43,7 +44,7 @@ def order(folder: Path, repeat: int, orders: Path) -> dict[str, Any]:
     """
     with _session(folder, repeat) as (session, cases):
         for case in cases:
-            hosts.order(runner.job_of(session, case, repeat), f"{case.id}.{repeat}", orders / case.id)
+            _engine(case).write_order(runner.job_of(session, case, repeat), f"{case.id}.{repeat}", orders / case.id)
         store.save(session.folder, session.record)
         parties = {case.id: [shard.party for shard in session.prepared[case.preparation].shards] for case in cases}
         return {"repeats": session.suite.repeats, "cases": parties, "time_limit": session.suite.time_limit}
@@ -54,12 +55,18 @@ def collect(folder: Path, repeat: int, orders: Path) -> list[str]:
     with _session(folder, repeat) as (session, cases):
         session.record.finished = None
         for case in cases:
-            runner.run_repeat(session, case, repeat, partial(hosts.collect, orders=orders / case.id))
+            runner.run_repeat(session, case, repeat, partial(_engine(case).collect, folder=orders / case.id))
         runner.note_end(session.record)
         store.save(session.folder, session.record)
         runner.close(session)
         entries = [session.case(case) for case in cases]
         return [f"{entry.id}: {entry.error}" for entry in entries if entry.status == "failed"]
+
+
+def _engine(case: Case) -> HostsEngine:
+    engine = ENGINES[case.engine]
+    assert isinstance(engine, HostsEngine), f"engine {case.engine} has network hosts, and is no HostsEngine"
+    return engine
 
 
 @contextmanager

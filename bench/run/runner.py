@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from bench.engines import registry
 from bench.engines.contract import Job, Model, Outcome
 from bench.errors import CaseError, UserError
 from bench.i18n import language
+from bench.i18n.messages import Line, distinct
 from bench.measure import environment
 from bench.measure.spans import chrome_events, epoch_rows
 from bench.model.scoring import score
@@ -27,6 +28,7 @@ from bench.results.record import (
     DroppedOut,
     EnvironmentFacts,
     Member,
+    Note,
     RunRecord,
     SlowDowns,
     SplitFacts,
@@ -213,7 +215,8 @@ def _write_down(session: Session, case: Case, repeat: int, outcome: Outcome) -> 
     store.append_rows(session.folder, "resources.csv", ({**key, **row} for row in outcome.samples.rows))
     prepared = session.prepared[case.preparation]
     splits = session.record.datasets[case.dataset].splits
-    splits.setdefault(case.split_id, msgspec.convert(without_nulls(prepared.facts), SplitFacts))
+    facts = msgspec.convert(without_nulls(prepared.facts), SplitFacts)
+    splits.setdefault(case.split_id, msgspec.structs.replace(facts, title=case.split_title))
     figures = repeats.figures(outcome, scores, session.suite.warmup_epochs, case.training.local_epochs)
     # At once: an interrupt leaves the repeat either recorded or to be done again.
     session.replace(case, _with_repeat(session.case(case), repeat, outcome, figures, prepared.notes))
@@ -249,11 +252,11 @@ def _write_spans(session: Session, case: Case, key: dict[str, Any], outcome: Out
 
 
 def _with_repeat(
-    entry: CaseRecord, repeat: int, outcome: Outcome, figures: dict[str, Any], notes: list[str]
+    entry: CaseRecord, repeat: int, outcome: Outcome, figures: dict[str, Any], notes: Sequence[Line]
 ) -> CaseRecord:
     """Return a case's record with a finished repeat added."""
     all_figures, done = [*entry.figures, figures], [*entry.repeats_done, repeat]
-    lines = [f"repeat {repeat}: {note}" for note in [*notes, *outcome.notes]]
+    lines = distinct([*notes, *outcome.notes])
     return msgspec.structs.replace(
         entry,
         **msgspec.structs.asdict(repeats.over_repeats(all_figures)),
@@ -262,8 +265,8 @@ def _with_repeat(
         epochs_run=[*entry.epochs_run, outcome.epochs_run],
         parties=[Member(party.party, party.role) for party in outcome.parties],
         loss=entry.loss or list(outcome.losses or []),
-        dropped_out=[*entry.dropped_out, *(DroppedOut(repeat, party) for party in outcome.lost)],
-        notes=list(dict.fromkeys([*entry.notes, *lines])),
+        dropped_out=[*entry.dropped_out, *(DroppedOut(repeat, party) for party in outcome.dropped_out)],
+        notes=[*entry.notes, *(Note(line, repeat) for line in lines)],
         status="ok" if len(done) == entry.repeats else entry.status,
     )
 

@@ -44,7 +44,7 @@ from bench.suites.schema import Case, Suite
 
 _ROOT = Path(__file__).resolve().parents[2]
 
-_RESUMED = Message(
+RESUMED = Message(
     "resumed_elsewhere", gettext_noop("the run was resumed with another {facts}: its repeats are not alike")
 )
 
@@ -188,7 +188,7 @@ def facts(checked: Suite, name: str, dataset: Dataset) -> DatasetFacts:
         "class_names": list(dataset.class_names),
         "class_counts": [len(dataset.y) - ones, ones],
         "digest": _digest(dataset),
-        "funnel": [asdict(step) for step in dataset.funnel],
+        "funnel": [vars(step) for step in dataset.funnel],
     }
     return msgspec.convert(without_nulls(content), DatasetFacts)
 
@@ -201,13 +201,18 @@ def _digest(dataset: Dataset) -> str:
 
 
 def _new_case(case: Case, checked: Suite) -> CaseRecord:
+    engine = registry.ENGINES[case.engine]
+    mode = engine.privacy_modes[case.privacy]
     return CaseRecord(
         id=case.id,
         title=case.title,
         engine=case.engine,
         privacy=case.privacy,
         privacy_options=case.privacy_options,
-        visibility=dict(registry.learns(case.engine, case.privacy) or {}),
+        platform=engine.platform,
+        kind=engine.kind,
+        protected=mode.protects,
+        visibility=asdict(mode.visibility) if mode.visibility else {},
         dataset=case.dataset,
         split=case.split_id,
         balance=asdict(case.balance),
@@ -247,4 +252,4 @@ def _note_other_environment(record: RunRecord) -> None:
     if record.revision != code:
         other.append(f"code ({str(code.commit)[:12] if code else 'no git checkout'})")
     if other:
-        began.warnings.append(_RESUMED.of(facts=", ".join(other)))
+        began.warnings.append(RESUMED.of(facts=", ".join(other)))

@@ -16,6 +16,8 @@ from bench.data import split as splits
 from bench.data.prepare import Balance
 from bench.engines import registry
 from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Line, Message, english
 from bench.model.logistic import Training
 
 _SUITE_KEYS = {"title", "description", "datasets", "defaults", "cases"}
@@ -27,6 +29,12 @@ _CASE_DEFAULTS: dict[str, Any] = {
     "split": "25/25/50",
     "balance": {},
     "training": {},
+}
+
+
+_SMOTE = {
+    "party": Message("split_smote_in_each_party", gettext_noop("{split}, SMOTE in each party")),
+    "before": Message("split_smote_before", gettext_noop("{split}, SMOTE before the split")),
 }
 
 
@@ -53,8 +61,14 @@ class Case:
     @property
     def split_id(self) -> str:
         """The name of the split, balancing included."""
-        where = {"party": "in each party", "before": "before the split"}[self.balance.where]
-        return self.split.text + (f", SMOTE {where}" if self.balance.method == "smote" else "")
+        return english(self.split_title)
+
+    @property
+    def split_title(self) -> Line:
+        """The name of the split for a reader."""
+        if self.balance.method != "smote":
+            return self.split.text
+        return _SMOTE[self.balance.where].of(split=self.split.text)
 
 
 @dataclass(frozen=True)

@@ -290,7 +290,7 @@ def test_a_silent_party_is_noticed_by_its_pings(arbiter: Arbiter, tmp_path: Path
             honest.say(joining("9999"))
             honest.hear()
             party.send_signal(signal.SIGSTOP)
-            assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
+            assert arbiter.verdict().startswith("party 9998 (host) dropped out during the set-up")
         finally:
             party.kill()
 
@@ -300,13 +300,13 @@ def test_a_party_that_leaves_early_ends_the_case(arbiter: Arbiter) -> None:
     honest.say(message(1, "sums", [1.0] * 3))
     rogue.leave()
     assert honest.refusal()[0] == grpc.StatusCode.ABORTED
-    assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
+    assert arbiter.verdict().startswith("party 9998 (host) dropped out during the set-up")
 
 
 def test_a_party_that_hangs_up_ends_the_case(arbiter: Arbiter) -> None:
     _, rogue = arbiter.joined()
     rogue.hang_up()
-    assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
+    assert arbiter.verdict().startswith("party 9998 (host) dropped out during the set-up")
 
 
 def test_a_party_that_is_cut_off_ends_the_case(arbiter: Arbiter) -> None:
@@ -314,7 +314,7 @@ def test_a_party_that_is_cut_off_ends_the_case(arbiter: Arbiter) -> None:
     honest.say(message(1, "sums", [1.0] * 3))
     rogue.close()
     assert honest.refusal()[0] == grpc.StatusCode.ABORTED
-    assert arbiter.verdict().startswith("party 9998 (host) was lost during the set-up")
+    assert arbiter.verdict().startswith("party 9998 (host) dropped out during the set-up")
 
 
 def test_other_columns_end_the_case(arbiter: Arbiter) -> None:

@@ -198,7 +198,7 @@ def test_masks_cancel_whoever_is_lost_and_whenever(parties: int, data: st.DataOb
     left = meeting.run(work)
     assert set(left) == set(ids) - set(losses)
     for number, vectors in enumerate(rounds):
-        # Whoever had sent its numbers is in the sum, though it was lost before the masks were off.
+        # Whoever had sent its numbers is in the sum, though it dropped out before the masks were off.
         added = [np.array(vectors[party]) for party in ids if losses.get(party, 99) > 2 + 2 * number]
         for sums in left.values():
             assert sums[number] == pytest.approx(np.sum(added, axis=0), abs=parties * 2.0**-41 + 1e-11)
@@ -314,14 +314,14 @@ def test_a_party_that_is_killed_in_the_middle_is_outlived(tmp_path: Path) -> Non
     outlived, ended = run["cases"]
     assert outlived["status"] == "ok", shown
     assert outlived["epochs_run"] == [800]
-    assert any(note.startswith("repeat 1: party 9998 (host) was lost in epoch ") for note in outlived["notes"])
+    assert any(note.startswith("repeat 1: party 9998 (host) dropped out in epoch ") for note in outlived["notes"])
     assert outlived["lost_parties"] == [{"repeat": 1, "party": "9998"}]
-    assert "party 9998 was lost in repeat 1" in (only_run(out) / "report.html").read_text()
+    assert "party 9998 dropped out in repeat 1" in (only_run(out) / "report.html").read_text()
     # What the other two learnt goes on being a mean over their own rows: the loss is that of a model that fits.
     assert outlived["loss"][-1] < 0.6
     assert outlived["metrics"]["auc"]["median"] > 0.75
     assert ended["status"] == "failed"
-    assert "party 9998 (host) was lost in epoch " in ended["error"]
+    assert "party 9998 (host) dropped out in epoch " in ended["error"]
     assert "2 are left and a sum takes 3 (threshold)" in ended["error"]
 
 

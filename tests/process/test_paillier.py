@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from bench.engines.federated.privacy.packing import Packing, PackingError, plan
 from helpers import dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,6 @@ from bench.engines.contract import Job, Outcome
 from bench.engines.federated import wire
 from bench.engines.federated.privacy import paillier
 from bench.engines.federated.privacy.contract import Setup, Shape, WrongBodyError
-from bench.engines.federated.privacy.packing import Packing, PackingError, plan
 from bench.engines.federated.privacy.registry import complete
 from bench.engines.federated.wire_pb2 import PaillierKeys, PaillierSum
 from bench.engines.registry import ENGINES

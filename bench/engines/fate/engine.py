@@ -11,34 +11,99 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from bench.engines.contract import Job, Outcome
-from bench.engines.fate import order, outcome
-from bench.errors import CaseError
+from bench.engines.contract import Engine, HostsEngine, Job, Outcome, Privacy, Visibility
+from bench.engines.fate import hosts, order, outcome
+from bench.errors import CaseError, UserError
+from bench.i18n.language import gettext_noop
 from bench.model.logistic import Training
 
 PYTHON = Path(__file__).resolve().parents[3] / ".fate" / "bin" / "python"
 _GRACE_SECONDS = 120.0  # for a job to be stopped, beyond its time limit
 
 
+class SecureAggregation(Privacy):
+    """What FATE 2's HomoLR does with what parties send: pairwise masks that cancel in the sum."""
+
+    name, protects = "masked", True
+    description = "FATE 2's secure aggregation: masks that cancel in the sum"
+    visibility = Visibility(
+        arbiter=gettext_noop(
+            "the sum of all parties' weights and losses of each round, and each party's number of rows"
+        ),
+        parties=gettext_noop("the average of the weights; of two parties, each can take away its own part"),
+        assumptions=gettext_noop("the arbiter colludes with nobody, and no party is lost: the job ends there"),
+    )
+
+
+_PRIVACY_MODES = {SecureAggregation.name: SecureAggregation()}
+
+
+def check_training(training: Training) -> None:
+    """Raise UserError naming the setting that FATE's HomoLR cannot train with, and what may stand there."""
+    if training.aggregation != "fedavg" or training.local_epochs != 1:
+        raise UserError("training.aggregation: FATE's HomoLR averages weights every epoch; use aggregation: fedavg")
+    if training.tolerance > 0:
+        raise UserError("training.tolerance: FATE 2.2 ignores it and trains all epochs; leave it out")
+
+
+class Fate(Engine):
+    """FATE 2.2 on this machine."""
+
+    name, kind, network, platform, order = "fate", "federated", "loopback", "FATE", 30
+    description = "FATE 2.2 itself on this machine: all parties behind a FATE Flow of its own (make fate)"
+
+    @property
+    def privacy_modes(self) -> Mapping[str, Privacy]:
+        """FATE's own secure aggregation."""
+        return _PRIVACY_MODES
+
+    def missing(self) -> str | None:
+        """Say what this machine lacks for a FATE job on one machine, and what to do; None if nothing."""
+        return missing()
+
+    def check_training(self, training: Training) -> None:
+        """Refuse what FATE's HomoLR does not do."""
+        check_training(training)
+
+    def train(self, job: Job) -> Outcome:
+        """Run a job of FATE."""
+        return train(job)
+
+
+class FateOnHosts(HostsEngine):
+    """FATE 2.2 on the parties' own machines."""
+
+    name, kind, platform, order = "fate_hosts", "federated", "FATE", 31
+    description = "FATE 2.2 on the hosts that site.yml made; ansible-playbook site.yml runs it"
+
+    @property
+    def privacy_modes(self) -> Mapping[str, Privacy]:
+        """FATE's own secure aggregation."""
+        return _PRIVACY_MODES
+
+    def check_training(self, training: Training) -> None:
+        """Refuse what FATE's HomoLR does not do."""
+        check_training(training)
+
+    def write_order(self, job: Job, name: str, folder: Path) -> None:
+        """Write the order, the scripts and each party's own rows."""
+        hosts.order(job, name, folder)
+
+    def collect(self, job: Job, folder: Path) -> Outcome:
+        """Read what the hosts brought back."""
+        return hosts.collect(job, folder)
+
+
 def missing() -> str | None:
     """Say what this machine lacks for a FATE job on one machine, and what to do; None if nothing."""
     ready = PYTHON.with_name("fate_flow").exists() and (PYTHON.parents[1] / ".installed").exists()
     return None if ready else "FATE's own environment is not here; make it: make fate"
-
-
-def unsuited(training: Training) -> str | None:
-    """Say which setting FATE's HomoLR cannot do, and what may stand there; None if it can do all."""
-    if training.aggregation != "fedavg" or training.local_epochs != 1:
-        return "training.aggregation: FATE's HomoLR averages weights every epoch; use aggregation: fedavg"
-    if training.tolerance > 0:
-        return "training.tolerance: FATE 2.2 ignores it and trains all epochs; leave it out"
-    return None
 
 
 def train(job: Job) -> Outcome:
@@ -57,10 +122,14 @@ def train(job: Job) -> Outcome:
             _step(folder, "submit")
             _watch(job, folder)
             _step(folder, "fetch")
-            return outcome.read(job, dict.fromkeys(parties, folder), scale, {"start of FATE Flow": started})
+            before = {gettext_noop("start of FATE Flow"): started}
+            return outcome.read(job, dict.fromkeys(parties, folder), scale, before)
     except CaseError:
         outcome.gather_logs(folder, folder / "log.txt")
         raise
+
+
+ENGINES = (Fate(), FateOnHosts())
 
 
 @contextmanager

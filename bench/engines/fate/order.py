@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
-import pandas as pd
 
 from bench.data.prepare import Shard
 from bench.engines.contract import Job
@@ -83,6 +81,9 @@ def write(job: Job, name: str, local: list[str], folder: Path, scale: Scaling, f
 
 def _write_rows(shard: Shard, scale: Scaling, path: Path) -> None:
     """Write scaled rows as FATE reads them: an id, the label y, and the features, in single precision."""
+    import duckdb  # this module is imported wherever engines are listed, and pandas takes long to import
+    import pandas as pd
+
     X, y = load_shard(shard.folder)
     X -= scale.means
     X /= scale.deviations

@@ -13,12 +13,14 @@ from bench.engines.contract import Job, Model, Outcome, PartyTrace
 from bench.engines.fate import spans
 from bench.engines.fate.order import ARBITER, Scaling
 from bench.errors import CaseError
+from bench.i18n.language import gettext_noop
 from bench.measure.sampler import Samples
 from bench.measure.spans import Recorder
 from bench.model.logistic import Array
 
 # Names of the job's tasks, as party/job.py gives them.
 _READER, _TRAINER, _EVALUATION = "reader_0", "lr_0", "eval_0"
+_EPOCHS = gettext_noop("HomoLR: epochs")
 _MOMENTS = {"process": "began", "epoch": "first epoch", "trained": "trained", "ended": "ended"}
 _LOGS = ("flow.log", "watch.log", "std.log", "ERROR", "fate-flow.log", "fate-rabbitmq.log", "fate-router.log")
 _LOG_LINES = 200
@@ -77,8 +79,8 @@ def read(job: Job, folders: Mapping[str, Path], scale: Scaling, before: Mapping[
     guest = next(shard.party for shard in job.prepared.shards if shard.role == "guest")
     uploads = [read_json(folder / "upload.json").get("seconds", {}) for folder in distinct]
     longest = max((seconds for upload in uploads for seconds in upload.values()), default=0.0)
-    stages = {**before, "upload of the rows": longest, **_stages(events, fetched, guest)}
-    training = stages.get("HomoLR: epochs", 0.0)
+    stages = {**before, gettext_noop("upload of the rows"): longest, **_stages(events, fetched, guest)}
+    training = stages.get(_EPOCHS, 0.0)
     costs = {folder: _cost_of_sampling(folder) for folder in distinct}
     return Outcome(
         models=[Model("federated", guest, weights, scale.means, scale.deviations)],
@@ -96,7 +98,7 @@ def read(job: Job, folders: Mapping[str, Path], scale: Scaling, before: Mapping[
         ],
         losses=_losses(job, recorders),
         epochs_run=max((recorder.epochs[-1].epoch for recorder in recorders.values() if recorder.epochs), default=None),
-        startup_seconds=_until(stages, "HomoLR: epochs"),
+        startup_seconds=_until(stages, _EPOCHS),
         training_seconds=training,
         samples=_samples(costs),
         notes=[", ".join(f"{name} {version}" for name, version in fetched[0].get("versions", {}).items())],
@@ -150,23 +152,23 @@ def _stages(events: list[dict[str, Any]], fetched: list[dict[str, Any]], guest: 
     """
     left = next((left for left in fetched if guest in left.get("models", {})), {})
     tasks = {task["task"]: task["seconds"] for task in left.get("tasks", []) if task["role"] == "guest"}
-    stages = {"reading the table": tasks.get(_READER)}
+    stages = {gettext_noop("reading the table"): tasks.get(_READER)}
     moments = _moments(events, guest)
     trainer = tasks.get(_TRAINER)
     if moments and trainer is not None:
         stages |= {
-            "HomoLR: FATE Flow around its worker": trainer - (moments["ended"] - moments["began"]),
-            "HomoLR: start of its worker": moments["fit"] - moments["began"],
-            "HomoLR: set-up": moments["first epoch"] - moments["fit"],
-            "HomoLR: epochs": moments["trained"] - moments["first epoch"],
-            "HomoLR: prediction and output": moments["ended"] - moments["trained"],
+            gettext_noop("HomoLR: FATE Flow around its worker"): trainer - (moments["ended"] - moments["began"]),
+            gettext_noop("HomoLR: start of its worker"): moments["fit"] - moments["began"],
+            gettext_noop("HomoLR: set-up"): moments["first epoch"] - moments["fit"],
+            _EPOCHS: moments["trained"] - moments["first epoch"],
+            gettext_noop("HomoLR: prediction and output"): moments["ended"] - moments["trained"],
         }
     else:
         stages["HomoLR"] = trainer
-    stages["evaluation"] = tasks.get(_EVALUATION)
+    stages[gettext_noop("evaluation")] = tasks.get(_EVALUATION)
     whole = left.get("job_seconds")
     if whole is not None and None not in tasks.values():
-        stages["scheduling between tasks"] = whole - sum(tasks.values())
+        stages[gettext_noop("scheduling between tasks")] = whole - sum(tasks.values())
     return {name: seconds for name, seconds in stages.items() if seconds is not None}
 
 

@@ -22,7 +22,14 @@ from bench.engines.federated.privacy.contract import Combine, Setup, WrongBodyEr
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.processes import fail, leave, work
 from bench.errors import CaseError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
 from bench.measure.spans import Recorder
+
+WENT_ON = Message(
+    "went_on_without",
+    gettext_noop("party {party} ({role}) dropped out in epoch {epoch}; the others went on without it"),
+)
 
 
 class Rounds:
@@ -35,11 +42,11 @@ class Rounds:
         self.privacy = wire.privacy_digest(config["privacy"], config["privacy_options"])
         self.local_epochs: int = config["local_epochs"]
         self.mode = MODES[config["privacy"]]
-        self.module = self.mode.load()
+        self.protocol = self.mode.protocol()
         self.setup = Setup(
             "", "the arbiter", self.parties, len(config["features"]), config["privacy_options"], recorder
         )
-        self.combine: Combine = self.module.arbiter(self.setup)
+        self.combine: Combine = self.protocol.arbiter(self.setup)
         self.recorder = recorder
         self.changed = threading.Condition()
         self.number = 0
@@ -48,7 +55,7 @@ class Rounds:
         self.joined: set[str] = set()
         self.left: set[str] = set()
         self.gone: set[str] = set()  # lost, and the case goes on without
-        self.notes: list[str] = []
+        self.notes: list[Message] = []
         self.failure: str | None = None
         recorder.begin_epoch(0)
         self.idle_since = perf_counter()  # after the epoch's start, or the wait would reach out of the epoch
@@ -56,7 +63,7 @@ class Rounds:
     @property
     def due(self) -> tuple[str, str]:
         """The (step, kind) that belongs to the present message number."""
-        return wire.due(self.number, self.module.SETUP, self.module.STEPS)
+        return wire.due(self.number, self.mode.setup_steps, self.mode.steps)
 
     def describe(self, party: str) -> str:
         """Name a party for a reader."""
@@ -76,15 +83,16 @@ class Rounds:
             if party in self.left or party in self.gone or self.failure is not None:
                 return
             # Before the rounds every party's rows are counted in, so none may be lost.
-            if not self.mode.outlives or self.due[1] != wire.ROUND:
+            if not self.mode.tolerates_dropout or self.due[1] != wire.ROUND:
                 self._fail_without([party])
                 return
             self.gone.add(party)
-            self.notes.append(f"{self.describe(party)} was lost {self.when()}; the others went on without it")
-            needed, rest = self.module.threshold_of(self.setup.options, len(self.parties)), len(self._present())
+            epoch = self.recorder.epoch * self.local_epochs
+            self.notes.append(WENT_ON.of(party=party, role=self.parties[party], epoch=epoch))
+            needed, rest = self.mode.threshold(self.setup.options, len(self.parties)), len(self._present())
             if rest < needed:
                 names = ", ".join(self.describe(party) for party in self.parties if party in self.gone)
-                self.fail(f"{names} was lost {self.when()}: {rest} are left and a sum takes {needed} (threshold)")
+                self.fail(f"{names} dropped out {self.when()}: {rest} are left and a sum takes {needed} (threshold)")
                 return
             self._go_on_if_complete()
             self.changed.notify_all()
@@ -139,7 +147,7 @@ class Rounds:
             message = self._read(party, raw)
             if message is None or self.failure is not None:
                 return None
-            if message.kind in self.module.DIRECT:
+            if message.kind in self.mode.direct_steps:
                 return self._answer_at_once(party, message, received)
             number = self.number
             self.arrived[party] = (message.body, received)
@@ -162,7 +170,7 @@ class Rounds:
             message = wire.parse(wire_pb2.FromParty, raw)
             if message.number != self.number:
                 raise wire.WireError(f"message {message.number} where {self.number} was due")
-            if message.kind != due and message.kind not in self.module.DIRECT:
+            if message.kind != due and message.kind not in self.mode.direct_steps:
                 raise wire.WireError(f"a message of kind {message.kind[:20]!r} where {due!r} was due")
         except wire.WireError as error:
             self.fail(f"{self.describe(party)} sent {error} {self.when()}")
@@ -176,7 +184,7 @@ class Rounds:
 
     def _fail_without(self, gone: list[str]) -> None:
         names = ", ".join(map(self.describe, gone))
-        self.fail(f"{names} was lost {self.when()}: it ended, was stopped or cut off")
+        self.fail(f"{names} dropped out {self.when()}: it ended, was stopped or cut off")
 
     def _go_on_if_complete(self) -> None:
         """Do the work of a step whose messages are all in; those of a party that was lost afterwards count."""
@@ -193,7 +201,7 @@ class Rounds:
             return
         with self.recorder.span("serialise"):
             self.answers = {party: self._answer(body, self.arrived[party][1]) for party, body in answers.items()}
-        if step == self.module.STEPS[-1] and kind in ("squares", wire.ROUND):  # the set-up, or an epoch, is over
+        if step == self.mode.steps[-1] and kind in ("squares", wire.ROUND):  # the set-up, or an epoch, is over
             self.recorder.end_epoch()
             self.recorder.begin_epoch(self.recorder.epoch + 1)
         self.arrived = {}
@@ -278,8 +286,8 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
     return {
         "messages": rounds.number,
         "notes": rounds.notes,
-        "lost": [party for party in rounds.parties if party in rounds.gone],
-        "operations": rounds.module.calibrate(rounds.setup, "arbiter") if recorder.enabled else {},
+        "dropped_out": [party for party in rounds.parties if party in rounds.gone],
+        "operations": rounds.protocol.calibrate(rounds.setup, "arbiter") if recorder.enabled else {},
     }
 
 

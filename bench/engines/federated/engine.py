@@ -8,32 +8,63 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bench.data.prepare import Shard
-from bench.engines.contract import Job, Outcome
-from bench.engines.federated.privacy.registry import MODES, complete
+from bench.engines.contract import Engine, Job, Outcome, Privacy
+from bench.engines.federated.privacy.registry import MODES, resolve_options
 from bench.engines.launch import launch, worker
 from bench.engines.processes import Worker
 from bench.errors import CaseError, UserError
 from bench.measure.environment import cores_available
+from bench.model.logistic import Training
 
 ARBITER = "10000"
 
 
-def train(job: Job) -> Outcome:
-    """Train over all parties; all that are left at the end must have the same weights.
+class Federated(Engine):
+    """The embedded engine."""
 
-    Raises CaseError, naming the party at fault, or the option that does not suit the number of parties.
-    """
+    name, kind, network, order = "federated", "federated", "loopback", 20
+    description = "one process a party and one for the arbiter, gRPC on loopback between them"
+
+    @property
+    def privacy_modes(self) -> Mapping[str, Privacy]:
+        """All that the registry knows."""
+        return MODES
+
+    def check_training(self, training: Training) -> None:
+        """Refuse mini-batches with FedSGD: each would need a round."""
+        if training.aggregation == "fedsgd" and training.batch_size is not None:
+            raise UserError("training.batch_size: FedSGD takes full batches; use aggregation: fedavg or leave it out")
+
+    def resolve_options(
+        self, privacy: str, options: Mapping[str, Any], training: Training, parties: int | None
+    ) -> dict[str, Any]:
+        """Return the mode's options with its defaults."""
+        return resolve_options(privacy, options, training, parties)
+
+    def train(self, job: Job) -> Outcome:
+        """Train over all parties; all that are left at the end must have the same weights.
+
+        Raises CaseError, naming the party at fault, or the option that does not suit the number of parties.
+        """
+        return train(job)
+
+
+ENGINE = Federated()
+
+
+def train(job: Job) -> Outcome:
+    """Run the parties' processes and the arbiter's."""
     shards, mode = job.prepared.shards, MODES[job.privacy]
-    module = mode.load()
     try:
-        options = complete(job.privacy, job.privacy_options, job.training, len(shards))
+        options = resolve_options(job.privacy, job.privacy_options, job.training, len(shards))
     except UserError as error:
         raise CaseError(str(error)) from error
-    options = getattr(module, "settle", lambda given, _: given)(options, job.training)
+    options = mode.resolve(options, job.training)
     shared = {
         "token": secrets.token_urlsafe(24),
         "address": str(job.folder / "arbiter.json"),
@@ -55,9 +86,9 @@ def train(job: Job) -> Outcome:
     for shard in shards:
         more = {"core": cores.get(shard.party), "calibrate": job.measure and shard in timing}
         trained = worker(job, shard, "bench.engines.federated.party", **shared, **more)
-        parties.append(replace(trained, may_be_lost=mode.outlives))
-    outcome = launch(job, [*parties, arbiter], lambda _: "federated")
-    outcome.notes += getattr(module, "warnings", lambda _: [])(options)
+        parties.append(replace(trained, may_drop_out=mode.tolerates_dropout))
+    outcome = launch(job, [*parties, arbiter], lambda _: ENGINE.name)
+    outcome.notes += mode.notes(options)
     return outcome
 
 

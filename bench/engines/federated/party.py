@@ -21,10 +21,10 @@ from bench.engines.federated import wire, wire_pb2
 from bench.engines.federated.privacy.contract import Setup, Talk
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.processes import JOINED, leave, work
-from bench.engines.training import Exchange, load_shard, train
+from bench.engines.training import load_shard
 from bench.errors import CaseError
 from bench.measure.spans import Recorder
-from bench.model.logistic import Array, Training
+from bench.model.logistic import Training
 
 _ADDRESS_SECONDS = 60.0
 
@@ -33,19 +33,19 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
     """Join the case, train with the others, leave."""
     who = f"party {config['party']} ({config['role']})"
     X, y = load_shard(Path(config["shard"]))
-    mode = MODES[config["privacy"]].load()
+    mode = MODES[config["privacy"]]
+    protocol = mode.protocol()
     setup = Setup(config["party"], who, config["parties"], len(config["features"]), config["privacy_options"], recorder)
-    own_training = getattr(mode, "train", _train)
     outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     with grpc.insecure_channel(_address(Path(config["address"])), options=wire.CHANNEL_OPTIONS) as channel:
         session: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{wire.SERVICE}/{wire.METHOD}")
         stream = session(iter(outgoing.get, None))
         try:
             recorder.begin_epoch(0)
-            exchange = mode.party(setup, _talk(config, mode.DIRECT, stream, outgoing, recorder))
+            all_reduce = protocol.party(setup, _talk(config, mode.direct_steps, stream, outgoing, recorder))
             leave(folder / JOINED, {})
             began = perf_counter()
-            result = own_training(setup, X, y, Training(**config["training"]), config["seed"], exchange)
+            result = protocol.train(setup, X, y, Training(**config["training"]), config["seed"], all_reduce)
             ended = perf_counter()
             wire_bytes = carried_bytes()
             outgoing.put(wire.LEAVE)
@@ -63,12 +63,8 @@ def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, 
         "training_started": began,
         "training_ended": ended,
         "wire": wire_bytes,
-        "operations": mode.calibrate(setup, "party") if config["calibrate"] else {},
+        "operations": protocol.calibrate(setup, "party") if config["calibrate"] else {},
     }
-
-
-def _train(setup: Setup, X: Array, y: Array, training: Training, seed: int, exchange: Exchange) -> dict[str, Any]:
-    return train(X, y, training, seed, setup.who, setup.recorder, exchange)
 
 
 def _address(path: Path) -> str:
@@ -145,7 +141,7 @@ def _reason(error: grpc.RpcError, who: str) -> str:
     code, details = error.code(), error.details()
     if code in (grpc.StatusCode.ABORTED, grpc.StatusCode.PERMISSION_DENIED):
         return str(details)
-    return f"the arbiter was lost by {who} ({code.name}: {details})"
+    return f"the arbiter dropped out, says {who} ({code.name}: {details})"
 
 
 def carried_bytes() -> dict[str, int] | None:

@@ -26,6 +26,11 @@ LEAVE = wire_pb2.FromParty(kind="leave").SerializeToString()
 # gRPC puts one byte (compressed or not) and a four-byte length before every message.
 GRPC_PREFIX_BYTES = 5
 
+# A public key of X25519, a nonce of ChaCha20-Poly1305, and what sealing adds to a message: the nonce and the tag.
+KEY_BYTES = 32
+NONCE_BYTES = 12
+SEAL_BYTES = NONCE_BYTES + 16
+
 # A peer that answers no HTTP/2 ping is taken for dead: stopped, cut off, or its machine gone. Data on the wire put the
 # next ping off, so this takes up to twice the interval and the time to answer.
 _PING_EVERY_MS = 1500

@@ -10,9 +10,13 @@ import numpy as np
 
 from bench.engines.processes import work
 from bench.engines.training import load_shard, train
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
 from bench.measure.spans import Recorder
 from bench.model import logistic
 from bench.model.logistic import Array, Training
+
+ITERATIONS = Message("solver_iterations", gettext_noop("scikit-learn's solver took {n} iterations"))
 
 
 def main(config: dict[str, Any], folder: Path, recorder: Recorder) -> dict[str, Any]:  # noqa: ARG001
@@ -43,7 +47,7 @@ def _scikit_learn(X: Array, y: Array, training: Training, estimator: Any) -> dic
         "deviations": deviations.tolist(),
         "losses": None,
         "epochs_run": None,
-        "notes": [f"scikit-learn's solver took {int(model.n_iter_[0])} iterations"],
+        "notes": [ITERATIONS.of(n=int(model.n_iter_[0]))],
     }
 
 

@@ -9,6 +9,7 @@ from bench.i18n.language import gettext
 from bench.pages import elements
 from bench.pages.elements import Cell, Table
 from bench.report.section import Block, Items, Paragraph, Section
+from bench.results.record import Note
 from bench.results.view import CaseView, RunView
 
 
@@ -28,7 +29,7 @@ class Cases(Section):
     def blocks(self, run: RunView) -> Sequence[Block]:
         """Return the table of cases without a result, and all notes."""
         notes = [
-            gettext("{case}: {note}", case=case.label, note=messages.say(note))
+            gettext("{case}: {note}", case=case.label, note=_said(note))
             for case in run.cases
             for note in case.record.notes
         ]
@@ -37,6 +38,11 @@ class Cases(Section):
 
 
 SECTION = Cases()
+
+
+def _said(note: Note) -> str:
+    line = messages.say(note.line)
+    return line if note.repeat is None else gettext("repeat {repeat}: {line}", repeat=note.repeat, line=line)
 
 
 def _unfinished(cases: Sequence[CaseView]) -> Table | None:

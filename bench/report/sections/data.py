@@ -103,7 +103,7 @@ def _classes(counts: Sequence[int], names: Sequence[str]) -> str:
 
 def _split(name: str, split: SplitFacts, names: Sequence[str]) -> Iterator[Block]:
     """Show how the rows were split, with the classes of every party before and after balancing."""
-    yield Subheading(gettext("Split {split}", split=messages.say(name)))
+    yield Subheading(gettext("Split {split}", split=messages.say(split.title or name)))
     train, test = (elements.count(count).text for count in (split.train_rows, split.test_rows))
     yield Paragraph(
         gettext(

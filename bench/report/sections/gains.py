@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.i18n import messages
 from bench.i18n.language import gettext, ngettext
 from bench.pages import charts, elements
 from bench.pages.elements import Cell, Plot, Table, repeats_of
@@ -66,7 +65,7 @@ def _sentence(found: Sequence[Gain]) -> str | None:
                 "The largest gain was {gain}, for a party of {rows} rows in split {split}.",
                 gain=formatting.difference(best.compared["specificity"].estimate or 0.0),
                 rows=formatting.count(best.rows or 0),
-                split=messages.say(best.local.record.split),
+                split=best.local.split_title,
             )
         )
     if counted.less:
@@ -90,7 +89,7 @@ def _table(found: Sequence[Gain]) -> Table:
     body: list[list[Cell]] = []
     for place, gain in enumerate(found):
         if place == 0 or gain.local is not found[place - 1].local:
-            body.append([Cell(gettext("Split {split}", split=messages.say(gain.local.record.split)))])
+            body.append([Cell(gettext("Split {split}", split=gain.local.split_title))])
         cells = [Cell(f"{gain.party}/{gain.role}"), elements.count(gain.rows)]
         for metric in METRICS:
             cells += [elements.figure(side[metric], formatting.score) for side in (gain.alone, gain.shared)]

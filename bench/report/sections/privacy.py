@@ -89,7 +89,7 @@ def _costs(cases: Sequence[CaseView]) -> Table:
     rows = [
         [
             Cell(case.label),
-            Cell(cost.mode_of(case), _options(case)),
+            Cell(cost.name_of_mode(case), _options(case)),
             elements.figure(case.epoch, write),
             elements.ratio(case, case.unprotected) if case.unprotected else Cell(gettext(_NO_REFERENCE)),
             elements.figure(case.both_ways, write_bytes),
@@ -155,7 +155,7 @@ def _visibility(cases: Sequence[CaseView]) -> Table:
             messages.say(seen[part]) if seen.get(part) else gettext("not recorded")
             for part in ("arbiter", "parties", "assumptions")
         ]
-        mode = cost.mode_of(case)
+        mode = cost.name_of_mode(case)
         rows.setdefault((mode, *parts), [Cell(text) for text in (mode, *parts)])
     columns = (
         gettext("Privacy"),

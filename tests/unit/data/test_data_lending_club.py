@@ -124,7 +124,7 @@ def test_column_order_extra_columns_and_quoting_do_not_matter(loans: list[dict[s
     ]
     other = lending_club.load(write(tmp_path / "moved.csv", moved))
     np.testing.assert_array_equal(plain.X, other.X)
-    assert (other.funnel[0].columns, other.funnel[0].note) == (135, "61 more than the public file")
+    assert (other.funnel[0].columns, str(other.funnel[0].note)) == (135, "61 more than the public file")
 
 
 @pytest.mark.parametrize(

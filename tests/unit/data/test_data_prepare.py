@@ -123,8 +123,9 @@ def test_notes_name_parties_that_could_not_be_balanced(tmp_path: Path) -> None:
     half = np.arange(400) < 200
     data = replace(data, y=np.where(half, 1.0, data.y), groups={"half": (~half).astype(int)})
     prepared = run(tmp_path, "column:half", Balance(), data)
-    assert prepared.notes == ["party 9999 holds one class only (good); it was not balanced"]
-    assert run(tmp_path / "b", "column:half", NONE, data).notes == ["party 9999 holds one class only (good)"]
+    assert list(map(str, prepared.notes)) == ["party 9999 holds one class only (good); it was not balanced"]
+    unbalanced = run(tmp_path / "b", "column:half", NONE, data)
+    assert list(map(str, unbalanced.notes)) == ["party 9999 holds one class only (good)"]
 
 
 def test_files_of_the_user_become_parties_and_test(tmp_path: Path) -> None:

@@ -418,10 +418,10 @@ def test_each_protection_is_held_against_plain(protected: tuple[Page, dict[str, 
     assert columns["Times plain"]["Masked, five parties"] == ("no plain case", None)
 
 
-def test_who_learns_what_is_told_of_each_mode(protected: tuple[Page, dict[str, dict[str, Any]]]) -> None:
+def test_what_each_party_can_see_is_told_of_each_mode(protected: tuple[Page, dict[str, dict[str, Any]]]) -> None:
     page, cases = protected
     rows = {row[0][0]: [text for text, _ in row[1:]] for row in page.table("What each party can see")[1:]}
-    assert rows["masked"] == [cases["masked"]["learns"][part] for part in ("arbiter", "parties", "assumes")]
+    assert rows["masked"] == [cases["masked"]["visibility"][part] for part in ("arbiter", "parties", "assumptions")]
     assert rows["plain"] == ["not recorded"] * 3
     assert set(rows) == {"plain", "masked", "paillier", "masked (FATE)"}
 
@@ -468,7 +468,7 @@ def test_the_error_of_the_cost_model_is_shown(protected: tuple[Page, dict[str, d
 def test_a_protected_run_of_an_older_version_is_shown(tmp_path: Path) -> None:
     def older(content: dict[str, Any]) -> None:
         for case in content["cases"]:
-            for key in ("privacy_options", "learns"):
+            for key in ("privacy_options", "visibility"):
                 case.pop(key, None)
             for facts in (case["time"] or {}).get("by_party", {}).values():
                 for key in ("operations", "cpu_phases"):
@@ -536,7 +536,7 @@ def test_hostile_text_is_shown_and_not_run(copy: Path) -> None:
         content |= {"command": [evil], "run_id": evil, "created": evil}
         content["environment"] |= {"cpu": evil, "warnings": [evil], "packages": {evil: evil}}
         for case in content["cases"]:
-            case |= {"title": evil + case["id"], "notes": [evil]}
+            case |= {"title": evil + case["id"], "notes": [{"line": evil, "repeat": 1}]}
             case["error"] = evil if case["error"] else None
             by_party = case["time"] and case["time"]["by_party"]
             if by_party:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -16,20 +17,23 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
-from fixture_run import write_run
+from fixture_run import note, write_run
 from helpers import ROOT
 from languages import NAMES, SPOKEN, WORDS, both, numbers, untranslated
 from page_helpers import Page, change
 
 from bench.data import kinds
-from bench.engines.federated.privacy import dp, paillier
+from bench.engines.federated.arbiter import WENT_ON
 from bench.engines.federated.privacy.contract import Shape
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.registry import ENGINES
 from bench.i18n import language, messages
+from bench.measure import environment
 from bench.measure.spans import PHASES
 from bench.report import __main__ as main_of_report
 from bench.report import writer
+from bench.results.record import STATES
+from bench.run.session import RESUMED
 from bench.suites import schema
 
 CATALOGUE = ROOT / "bench" / "i18n" / "locale" / "zh" / "LC_MESSAGES"
@@ -38,14 +42,14 @@ CATALOGUE = ROOT / "bench" / "i18n" / "locale" / "zh" / "LC_MESSAGES"
 def names_in(run: Path) -> list[str]:
     """What a page shows as the run and its suite call it: titles, errors, options, hardware and software."""
     content = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    environment = content["environment"] or {}
+    machine = content["environment"] or {}
     suite_facts = content["suite"] or {}
     names = [
         suite_facts["title"],
         suite_facts["description"],
-        *(environment.get(key) for key in ("cpu", "os", "kernel")),
+        *(machine.get(key) for key in ("cpu", "os", "kernel")),
     ]
-    names += environment.get("packages") or {}
+    names += machine.get("packages") or {}
     for case in content["cases"]:
         names += [case["title"], case["error"]]
     return [str(name) for name in names if name]
@@ -57,17 +61,16 @@ def troubled(content: dict[str, Any]) -> None:
     content["finished"] = None
     content["environment"]["virtualised"] = True
     content["environment"]["warnings"] = [
-        "the machine was busy before the run (load 1.31 on 2 cores): times may be too long",
-        "11 processes (parties and arbiter) share 2 cores: on machines of their own the parties would wait less for "
-        "each other",
+        asdict(environment.BUSY.of(load=1.31, cores=2)),
+        asdict(environment.SHARED.of(processes=11, cores=2)),
         "the machine is virtual: others on the same hardware can slow it down unseen",
         "the machine runs on battery: it may be throttled",
-        "the run was resumed with another kernel: its repeats are not alike",
+        asdict(RESUMED.of(facts="kernel")),
     ]
     federated, average = content["cases"][3:5]
     federated["time"]["epoch_seconds"]["high"] *= 2
-    federated["lost_parties"] = [{"repeat": 2, "party": "9998"}]
-    federated["notes"] = ["repeat 2: party 9998 (host) was lost in epoch 4; the others went on without it"]
+    federated["dropped_out"] = [{"repeat": 2, "party": "9998"}]
+    federated["notes"] = [note(WENT_ON, 2, party="9998", role="host", epoch=4)]
     federated["time"]["stages"] = {"start of FATE Flow": None, "HomoLR: epochs": federated["time"]["epoch_seconds"]}
     average["time"]["by_party"]["9998/host"]["attributed_share"]["low"] = 0.8
     average["bytes"] = None
@@ -126,35 +129,35 @@ def test_sentences_are_whole(tmp_path: Path) -> None:
 # What is recorded in English
 
 
-def check_translated(lines: list[str]) -> None:
+def check_translated(lines: list[messages.Line]) -> None:
     with language.spoken("zh"):
         for line in lines:
             said = messages.say(line)
-            assert said != line, line
+            assert said != messages.english(line), line
             rest = said
             for name in NAMES:
                 rest = rest.replace(name, "0")
             assert not WORDS.search(rest), said
     for line in lines:
-        assert messages.say(line) == line.strip()
+        assert messages.say(line) == messages.english(line)
 
 
 def test_what_the_kit_records_is_translated() -> None:
     shape = Shape(3, 37)
-    lines = list(PHASES)
+    lines: list[messages.Line] = [*PHASES, *STATES]
     for engine in ENGINES.values():
-        lines += engine.learns.values()
+        for privacy in engine.privacy_modes.values():
+            lines += asdict(privacy.visibility).values() if privacy.visibility else []
     for mode in MODES.values():
-        lines += mode.learns.values()
         for side in ("party", "arbiter"):
-            lines += mode.load().operations(shape, {**mode.options, "threshold": 2}, side)
+            lines += mode.operations(shape, {**mode.options, "threshold": 2}, side)
     for name in schema.available():
         description = yaml.safe_load((ROOT / "bench" / "suites" / f"{name}.yml").read_text())["description"]
         lines.append(" ".join(description.split()))
-    lines += paillier.warnings({"key_bits": 1024})
+    lines += MODES["paillier"].notes({"key_bits": 1024})
     for protects in ("row", "party"):
         options = {"epsilon": 1.0, "delta": 1e-6, "protects": protects, "noise_multiplier": 23.1}
-        lines += [f"repeat 1: {line}" for line in dp.warnings(options)]
+        lines += MODES["dp"].notes(options)
     check_translated(lines)
 
 
@@ -163,13 +166,13 @@ def test_the_preparation_of_data_is_translated(tmp_path: Path) -> None:
     steps = kinds.load(options, tmp_path).funnel
     assert len(steps) > 7
     check_translated([kinds.describe(options), *(step.step for step in steps)])
-    check_translated([step.note for step in steps if " " in step.note and "_d," not in step.note])
+    check_translated([step.note for step in steps if " " in str(step.note) and "_d," not in str(step.note)])
 
 
-def test_what_no_template_knows_stays_as_it_was_recorded() -> None:
+def test_what_no_catalogue_has_stays_as_it_was_recorded() -> None:
     with language.spoken("zh"):
         assert messages.say("[Errno 28] {no} space left: 'x'") == "[Errno 28] {no} space left: 'x'"
-        assert messages.say("repeat 3: [Errno 28] {no} space") == "第 3 次重复：[Errno 28] {no} space"
+        assert messages.say(messages.Message("odd", "{no} space", {"no": "{x}"})) == "{x} space"
 
 
 # The catalogue

@@ -1,48 +1,34 @@
-"""Mode ``paillier``: parties encrypt what they send with a common key, and the arbiter adds up without reading.
-
-Paillier's cryptosystem (Paillier, EUROCRYPT 1999): the product of ciphertexts modulo n^2 is a ciphertext of the sum.
-The guest makes the key pair and gives the private key to the other parties, sealed, through the arbiter, which learns
-the public key only. Many numbers are packed to a plaintext (packing.py). The arithmetic is that of ``phe``
-(python-paillier) over GMP.
-"""
+"""Mode ``paillier``: parties encrypt what they send with a common key; protocols/paillier.py says how."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-import gmpy2
-from phe.paillier import PaillierPrivateKey, PaillierPublicKey, generate_paillier_keypair
-
+from bench.engines.contract import Visibility
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import sealed
-from bench.engines.federated.privacy.contract import Combine, Setup, Shape, Talk, sent_by, timed
-from bench.engines.federated.privacy.packing import PackingError, plan
-from bench.engines.federated.wire_pb2 import ByParty, PaillierKeys, PaillierSum
-from bench.engines.training import Exchange
-from bench.errors import CaseError, UserError
-from bench.model.logistic import Array, Training
+from bench.engines.federated.privacy.contract import PrivacyMode, Protocol, Shape, Side
+from bench.engines.federated.protocols.packing import plan
+from bench.engines.federated.wire_pb2 import PaillierSum
+from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
+from bench.model.logistic import Training
 
 KEYS = "keys"
-SETUP: tuple[str, ...] = (KEYS,)
-STEPS = (wire.SUM,)
-DIRECT: tuple[str, ...] = ()
+# Names of operations, which pages show.
+ENCRYPT = gettext_noop("encrypt")
+DECRYPT = gettext_noop("decrypt")
+ADD = gettext_noop("add")
 
 KEY_BITS = (1024, 2048, 3072)
 # NIST SP 800-57 part 1, revision 5, tables 2 and 4: a modulus of 2048 bits has the 112 bits of strength that are the
 # least allowed until 2030, 3072 bits have 128; 1024 bits (80) have been disallowed since 2014.
 _LEAST_KEY_BITS = 2048
 
-
-def check(options: Mapping[str, Any], training: Training, parties: int | None) -> None:
-    """Refuse a key length that is none of KEY_BITS.
-
-    Raises UserError.
-    """
-    check_key_bits(options["key_bits"])
+_SHORT_KEY = Message(
+    "paillier_short_key", gettext_noop("a key of {bits} bits is too short to protect data; use {least} or more")
+)
 
 
 def check_key_bits(key_bits: object) -> None:
@@ -51,225 +37,61 @@ def check_key_bits(key_bits: object) -> None:
         raise UserError(f"privacy_options.key_bits: {key_bits!r} is not one of {', '.join(map(str, KEY_BITS))}")
 
 
-def warnings(options: Mapping[str, Any]) -> list[str]:
+def short_key(options: Mapping[str, Any]) -> list[Message]:
     """Return a line when the key is too short to protect anything today."""
-    if options["key_bits"] >= _LEAST_KEY_BITS:
-        return []
-    return [f"a key of {options['key_bits']} bits is too short to protect data; use {_LEAST_KEY_BITS} or more"]
+    bits = options["key_bits"]
+    return [] if bits >= _LEAST_KEY_BITS else [_SHORT_KEY.of(bits=bits, least=_LEAST_KEY_BITS)]
 
 
-def party(setup: Setup, talk: Talk) -> Exchange:
-    """Join, share the keys, and return the function that sums vectors encrypted."""
-    recorder, key_bits = setup.recorder, setup.options["key_bits"]
-    private = _share_keys(setup, talk)
-    public = private.public_key
-    key = fingerprint(public.n)
+class Paillier(PrivacyMode):
+    """Sums of ciphertexts that the arbiter cannot read."""
 
-    def exchange(kind: str, vector: Array) -> Array:
-        packing = plan(kind, len(vector), len(setup.roles), key_bits)
-        with recorder.span("encrypt"):
-            try:
-                packed = packing.pack(vector)
-            except PackingError as error:
-                remedy = "lower learning_rate" if kind == wire.ROUND else "scale the columns down"
-                raise CaseError(f"{setup.who}: cannot encrypt its {kind}: {error}; {remedy}") from error
-            ciphertexts = [public.raw_encrypt(integer) for integer in packed]
-            recorder.count("encrypt", len(ciphertexts))
-        with recorder.span("serialise"):
-            body = PaillierSum(key=key, ciphertexts=write(ciphertexts, key_bits)).SerializeToString()
-        answer = talk(wire.SUM, kind, body)
-        with recorder.span("serialise"):
-            total = wire.parse(PaillierSum, answer)
-            if total.key != key:
-                raise wire.WireError("a sum under another key than the one of this case")
-            summed = read(total.ciphertexts, packing.integers, public.n)
-        with recorder.span("decrypt"):
-            recorder.count("decrypt", len(summed))
-            try:
-                return packing.unpack([private.raw_decrypt(ciphertext) for ciphertext in summed], total.added)
-            except PackingError as error:
-                raise wire.WireError(str(error)) from error
+    name, protects, order = "paillier", True, 30
+    description = "parties encrypt with a common Paillier key, and the arbiter adds up ciphertexts that it cannot read"
+    options = {"key_bits": 2048}
+    cost_options = ("key_bits",)
+    setup_steps = (KEYS,)
+    visibility = Visibility(
+        arbiter=gettext_noop("ciphertexts and their sums, which it cannot read: it never holds the private key"),
+        parties=gettext_noop("the sum over all parties; of two parties, each can take away its own part"),
+        assumptions=gettext_noop(
+            "the arbiter follows the protocol, and no party gives it the private key: the arbiter and one party "
+            "together could read what every party sends"
+        ),
+    )
 
-    return exchange
+    def protocol(self) -> Protocol:
+        """Return its two sides."""
+        from bench.engines.federated.protocols.paillier import PaillierProtocol  # loads phe
 
+        return PaillierProtocol()
 
-def _share_keys(setup: Setup, talk: Talk) -> PaillierPrivateKey:
-    """Join, and return the private key: the guest's own, which it seals for the others, or the one it has sealed."""
-    recorder, guest, key_bits = setup.recorder, _guest(setup), setup.options["key_bits"]
-    own = sealed.KeyPair.make()
-    publics = wire.parse(ByParty, talk(wire.JOIN, "", own.public)).values
-    shared = {
-        other: sealed.agree(own.private, publics[other], KEYS)
-        for other in setup.roles
-        if other != setup.party and guest in (other, setup.party)
-    }
-    if setup.party == guest:
-        with recorder.span("encrypt"):
-            private = generate_paillier_keypair(n_length=key_bits)[1]
-            n, p = to_bytes(private.public_key.n, key_bits // 8), to_bytes(private.p, key_bits // 16)
-            boxes = {other: sealed.seal(key, p, _context(n, other)) for other, key in shared.items()}
-        talk(KEYS, "", PaillierKeys(n=n, private_keys=boxes).SerializeToString())
-        return private
-    keys = wire.parse(PaillierKeys, talk(KEYS, "", b""))
-    public = public_key(keys.n, key_bits)
-    with recorder.span("decrypt"):
-        text = sealed.unseal(shared[guest], keys.private_keys[setup.party], _context(keys.n, setup.party))
-        factor = int.from_bytes(text, "big")
-        try:
-            return PaillierPrivateKey(public, factor, public.n // factor)
-        except (ValueError, ZeroDivisionError) as error:
-            raise wire.WireError("a private key that does not belong to the public one") from error
+    def check(self, options: Mapping[str, Any], training: Training, parties: int | None) -> None:
+        """Refuse a key length that is none of KEY_BITS."""
+        check_key_bits(options["key_bits"])
 
+    def notes(self, options: Mapping[str, Any]) -> list[Message]:
+        """Say when the key is too short."""
+        return short_key(options)
 
-def _context(n: bytes, party: str) -> str:
-    """Bind a sealed private key to its public key and its receiver."""
-    return f"paillier {hashlib.sha256(n).hexdigest()} {party}"
+    def operations(self, shape: Shape, options: Mapping[str, Any], side: Side) -> dict[str, float]:
+        """Return how often each operation is done in a round."""
+        integers = _round_integers(shape, options)
+        if side == "arbiter":
+            return {ADD: integers * (shape.parties - 1)}
+        return {ENCRYPT: integers, DECRYPT: integers}
 
-
-def _guest(setup: Setup) -> str:
-    return next(party for party, role in setup.roles.items() if role == "guest")
-
-
-def arbiter(setup: Setup) -> Combine:
-    """Return the function that hands keys round and multiplies ciphertexts; what it knows of the key is n."""
-    key_bits, guest = setup.options["key_bits"], _guest(setup)
-    n = 0
-
-    def combine(step: str, kind: str, bodies: dict[str, bytes]) -> dict[str, bytes]:
-        nonlocal n
-        with setup.recorder.span("serialise"):
-            if step == wire.JOIN:
-                return dict.fromkeys(bodies, sealed.public_keys(bodies))
-            if step == KEYS:
-                n, boxes = _guests_keys(bodies, guest, key_bits)
-                return boxes
-            values = wire.lengths(setup.features)[kind]
-            due = plan(kind, values, len(setup.roles), key_bits).integers
-            parts = [_part(party, body, due, n) for party, body in bodies.items()]
-        with setup.recorder.span("aggregate"):
-            total = multiply(parts, n * n)
-            setup.recorder.count("add", due * (len(parts) - 1))
-        with setup.recorder.span("serialise"):
-            answer = PaillierSum(key=fingerprint(n), ciphertexts=write(total, key_bits), added=len(parts))
-            return dict.fromkeys(bodies, answer.SerializeToString())
-
-    return combine
-
-
-def _guests_keys(bodies: dict[str, bytes], guest: str, key_bits: int) -> tuple[int, dict[str, bytes]]:
-    """Return n, and for each party n and what the guest has sealed for it."""
-    with sent_by(guest):
-        keys = wire.parse(PaillierKeys, bodies[guest])
-        n = public_key(keys.n, key_bits).n
-        if set(keys.private_keys) != set(bodies) - {guest}:
-            raise wire.WireError("private keys for others than the parties of this case")
-    answers = {
-        party: PaillierKeys(n=keys.n, private_keys={party: box}).SerializeToString()
-        for party, box in keys.private_keys.items()
-    }
-    return n, {**answers, guest: b""}
-
-
-def _part(party: str, body: bytes, due: int, n: int) -> list[int]:
-    """Return one party's ciphertexts.
-
-    Raises WrongBodyError, naming it, when they are not what was due.
-    """
-    with sent_by(party):
-        message = wire.parse(PaillierSum, body)
-        if message.key != fingerprint(n):
-            raise wire.WireError("numbers encrypted with another key than the one of this case")
-        return read(message.ciphertexts, due, n)
-
-
-def multiply(parts: Sequence[Sequence[int]], modulus: int) -> list[int]:
-    """Multiply ciphertexts place by place: ``parts`` is one list a party, all of the same length."""
-    totals = [gmpy2.mpz(ciphertext) for ciphertext in parts[0]]
-    for part in parts[1:]:
-        totals = [total * ciphertext % modulus for total, ciphertext in zip(totals, part, strict=True)]
-    return [int(total) for total in totals]
-
-
-def to_bytes(number: int, length: int) -> bytes:
-    """Write a number as it stands on the wire."""
-    return int(number).to_bytes(length, "big")
-
-
-def fingerprint(n: int) -> bytes:
-    """Return the SHA-256 by which a public key is known."""
-    return hashlib.sha256(to_bytes(n, (n.bit_length() + 7) // 8)).digest()
-
-
-def public_key(n: bytes, key_bits: int) -> PaillierPublicKey:
-    """Read a public key.
-
-    Raises WireError when it is not of ``key_bits``.
-    """
-    number = int.from_bytes(n, "big")
-    if number.bit_length() != key_bits:
-        raise wire.WireError(f"a public key of {number.bit_length()} bits where {key_bits} were due")
-    return PaillierPublicKey(number)
-
-
-def write(ciphertexts: Sequence[int], key_bits: int) -> bytes:
-    """Write ciphertexts one after another, each as long as n^2."""
-    return b"".join(to_bytes(ciphertext, key_bits // 4) for ciphertext in ciphertexts)
-
-
-def read(raw: bytes, due: int, n: int) -> list[int]:
-    """Read what ``write`` wrote.
-
-    Raises WireError when there are not ``due`` ciphertexts or one is not in [1, n^2).
-    """
-    size, modulus = n.bit_length() // 4, n * n
-    if len(raw) != due * size:
-        raise wire.WireError(f"{len(raw)} bytes where {due * size} ({due} ciphertexts) were due")
-    ciphertexts = [int.from_bytes(raw[place : place + size], "big") for place in range(0, len(raw), size)]
-    if not all(1 <= ciphertext < modulus for ciphertext in ciphertexts):
-        raise wire.WireError("a ciphertext that is not between 1 and the square of the key")
-    return ciphertexts
-
-
-def calibrate(setup: Setup, side: Literal["party", "arbiter"]) -> dict[str, float]:
-    """Return the CPU seconds of one call of the library each, for this key length on this machine."""
-    public, private = sample_keys(setup.options["key_bits"])
-    plaintext = secrets.randbelow(public.n >> 2)
-    ciphertext = public.raw_encrypt(plaintext)
-    if side == "arbiter":
-        return {"add": timed(partial(multiply, [[ciphertext], [ciphertext]], public.nsquare))}
-    return {
-        "encrypt": timed(partial(public.raw_encrypt, plaintext)),
-        "decrypt": timed(partial(private.raw_decrypt, ciphertext)),
-    }
-
-
-def sample_keys(key_bits: int) -> tuple[PaillierPublicKey, PaillierPrivateKey]:
-    """Return a key pair to take times with, and for nothing else: it is the same each time.
-
-    So all processes find it equally fast, and take their times at the same moment, under the load of a training.
-    """
-    state, half = gmpy2.random_state(1), key_bits // 2
-    p, q = (int(gmpy2.next_prime((3 << half - 2) + gmpy2.mpz_urandomb(state, half - 2))) for _ in range(2))
-    public = PaillierPublicKey(p * q)
-    return public, PaillierPrivateKey(public, p, q)
-
-
-def operations(shape: Shape, options: Mapping[str, Any], side: Literal["party", "arbiter"]) -> dict[str, float]:
-    """Return how often each operation is done in an epoch."""
-    integers = _round_integers(shape, options)
-    if side == "arbiter":
-        return {"add": integers * (shape.parties - 1)}
-    return {"encrypt": integers, "decrypt": integers}
-
-
-def sizes(shape: Shape, options: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the bytes of the messages of one party an epoch, (sent, received)."""
-    ciphertexts = bytes(_round_integers(shape, options) * options["key_bits"] // 4)
-    body = PaillierSum(key=bytes(32), ciphertexts=ciphertexts)
-    answer = PaillierSum(key=bytes(32), ciphertexts=ciphertexts, added=shape.parties)
-    return wire.size_of_message(wire.ROUND, body.ByteSize()), wire.size_of_answer(answer.ByteSize())
+    def sizes(self, shape: Shape, options: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the bytes of the messages of one party a round, (sent, received)."""
+        ciphertexts = bytes(_round_integers(shape, options) * options["key_bits"] // 4)
+        body = PaillierSum(key=bytes(32), ciphertexts=ciphertexts)
+        answer = PaillierSum(key=bytes(32), ciphertexts=ciphertexts, added=shape.parties)
+        return wire.size_of_message(wire.ROUND, body.ByteSize()), wire.size_of_answer(answer.ByteSize())
 
 
 def _round_integers(shape: Shape, options: Mapping[str, Any]) -> int:
     values = wire.lengths(shape.features)[wire.ROUND]
     return plan(wire.ROUND, values, shape.parties, options["key_bits"]).integers
+
+
+MODE = Paillier()

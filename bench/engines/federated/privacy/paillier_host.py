@@ -1,372 +1,104 @@
-"""Mode ``paillier_host``: hosts train on an encrypted model that they cannot read, as in FATE 1.8's HomoLR.
-
-The arbiter makes the Paillier key pair and keeps the private key. The guest trains in plain. A host gets the model
-encrypted and takes the gradient of the log loss's Taylor polynomial at 0 (Hardy et al. 2017, arXiv:1711.10677),
-0.25 z - 0.5 y with y = -1 or 1, which is linear in the weights. A step of gradient descent over a batch of b rows
-is then itself linear,
-
-    w - rate (0.25 X'X w / b - 0.5 X'y / b + alpha w) = M w + v,
-
-and the host knows M (d + 1, d + 1) and v in plain. So it takes (d + 1)^2 products of a ciphertext and a number, however
-many rows there are. FATE 1.8 multiplies row by row, ``row_by_row_operations`` of them: the same mathematics, and far
-more work.
-
-Each step multiplies the fixed point's scale. After ``re_encrypt_batches`` steps the host has the arbiter decrypt, round
-and encrypt its weights anew. After its local epochs it multiplies them by its share of the rows; the arbiter decrypts
-the hosts' weights, adds the guest's, and answers the guest in plain and the hosts encrypted. A host ends without a
-model. The sums for the scaling go in plain, as in mode ``plain``; the loss is the guest's own.
-"""
+"""Mode ``paillier_host``: hosts train on an encrypted model, as in FATE 1.8; protocols/paillier_host.py says how."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from math import log2
-from operator import mul
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from phe.paillier import EncryptedNumber, PaillierPrivateKey, PaillierPublicKey, generate_paillier_keypair
-
-from bench.engines import training as in_plain
+from bench.engines.contract import Visibility
 from bench.engines.federated import wire
-from bench.engines.federated.privacy import paillier, plain
-from bench.engines.federated.privacy.contract import Combine, Setup, Shape, Talk, WrongBodyError, sent_by, timed
-from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
-from bench.engines.training import Exchange
-from bench.errors import CaseError, UserError
-from bench.measure.spans import Recorder
-from bench.model import logistic
-from bench.model.logistic import Array, Training
+from bench.engines.federated.privacy.contract import PrivacyMode, Protocol, Shape, Side
+from bench.engines.federated.privacy.paillier import ADD, DECRYPT, ENCRYPT, KEYS, check_key_bits, short_key
+from bench.engines.federated.wire_pb2 import EncryptedModel
+from bench.errors import UserError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
+from bench.model.logistic import Training
 
-KEYS = "keys"
 RENEW = "renew"
-SETUP: tuple[str, ...] = (KEYS,)
-STEPS = (wire.SUM,)
-DIRECT: tuple[str, ...] = (RENEW,)
+MULTIPLY = gettext_noop("multiply")
 
 # Bits behind the point of a weight that the arbiter has encrypted, and of the numbers that a host multiplies it by.
-_START_BITS = 48
-_FACTOR_BITS = 32
+START_BITS = 48
+FACTOR_BITS = 32
 # No weight that the arbiter encrypts is larger than 2^13 in magnitude; while a host trains, it may grow by four bits a
 # step. Hosts check before each step that what they cannot see has room.
-_MAGNITUDE_BITS = 13
-_GROWTH_BITS = 4
-warnings = paillier.warnings  # the same keys
-_TOO_LARGE = f"weights of {2**_MAGNITUDE_BITS} or more (lower learning_rate)"
+MAGNITUDE_BITS = 13
+GROWTH_BITS = 4
+
+_ROW_BY_ROW = Message(
+    "row_by_row", gettext_noop("not done: FATE 1.8 would multiply row by row, which would take {time}")
+)
 
 
-def check(options: Mapping[str, Any], training: Training, parties: int | None) -> None:
-    """Refuse what cannot be trained on an encrypted model.
+class PaillierHost(PrivacyMode):
+    """Hosts train on weights that only the arbiter can decrypt; the guest trains in plain."""
 
-    Raises UserError naming the setting.
-    """
-    paillier.check_key_bits(options["key_bits"])
-    if training.aggregation != "fedavg":
-        raise UserError("training.aggregation: privacy paillier_host averages weights; use aggregation: fedavg")
-    if training.optimiser != "sgd":
-        raise UserError(f"training.optimiser: {training.optimiser!r} cannot run on an encrypted model; use sgd")
-    batches = options["re_encrypt_batches"]
-    if isinstance(batches, bool) or not isinstance(batches, int) or batches < 1:
-        raise UserError(f"privacy_options.re_encrypt_batches: {batches!r} is not a whole number of at least 1")
-    room = options["key_bits"] - 3 - _MAGNITUDE_BITS - _START_BITS - _FACTOR_BITS
-    most = room // (_FACTOR_BITS + _GROWTH_BITS)
-    if batches > most:
-        key = f"a key of {options['key_bits']} bits"
-        raise UserError(f"privacy_options.re_encrypt_batches: {batches} steps do not fit {key}; {most} do")
+    name, protects, order = "paillier_host", True, 40
+    description = "hosts train on a model encrypted with the arbiter's Paillier key, the guest in plain (FATE 1.8)"
+    options = {"key_bits": 2048, "re_encrypt_batches": 2}
+    cost_options = ("key_bits",)
+    setup_steps, direct_steps = (KEYS,), (RENEW,)
+    visibility = Visibility(
+        arbiter=gettext_noop(
+            "every party's weights of each round, for it holds the private key, and the sums of each for the scaling. "
+            "With full batches the weights of some rounds give it each host's products of columns, X'X"
+        ),
+        parties=gettext_noop(
+            "the guest the average of all weights of each round; hosts never a weight, but the loss on the guest's rows"
+        ),
+        assumptions=gettext_noop(
+            "everybody trusts the arbiter with what weights tell of rows, and it gives no host the key"
+        ),
+    )
 
+    def protocol(self) -> Protocol:
+        """Return its two sides."""
+        from bench.engines.federated.protocols.paillier_host import PaillierHostProtocol  # loads phe
 
-@dataclass(frozen=True)
-class _HostExchange:
-    """A host's side: called, it adds up in plain, for the scaling; for the rest it has the way out and the key."""
+        return PaillierHostProtocol()
 
-    add_up: Exchange
-    talk: Talk
-    public: PaillierPublicKey
+    def check(self, options: Mapping[str, Any], training: Training, parties: int | None) -> None:
+        """Refuse what cannot be trained on an encrypted model."""
+        check_key_bits(options["key_bits"])
+        if training.aggregation != "fedavg":
+            raise UserError("training.aggregation: privacy paillier_host averages weights; use aggregation: fedavg")
+        if training.optimiser != "sgd":
+            raise UserError(f"training.optimiser: {training.optimiser!r} cannot run on an encrypted model; use sgd")
+        batches = options["re_encrypt_batches"]
+        if isinstance(batches, bool) or not isinstance(batches, int) or batches < 1:
+            raise UserError(f"privacy_options.re_encrypt_batches: {batches!r} is not a whole number of at least 1")
+        room = options["key_bits"] - 3 - MAGNITUDE_BITS - START_BITS - FACTOR_BITS
+        most = room // (FACTOR_BITS + GROWTH_BITS)
+        if batches > most:
+            key = f"a key of {options['key_bits']} bits"
+            raise UserError(f"privacy_options.re_encrypt_batches: {batches} steps do not fit {key}; {most} do")
 
-    def __call__(self, kind: str, vector: Array) -> Array:
-        return self.add_up(kind, vector)
+    def notes(self, options: Mapping[str, Any]) -> list[Message]:
+        """Say when the key is too short."""
+        return short_key(options)
 
-    def swap(self, step: str, kind: str, model: _Model, setup: Setup) -> tuple[_Model, float]:
-        """Send a model to the arbiter, and return the one that it answers with, and the loss on the guest's rows."""
-        n, key_bits = self.public.n, setup.options["key_bits"]
-        with setup.recorder.span("serialise"):
-            ciphertexts = paillier.write([weight.ciphertext(be_secure=False) for weight in model.weights], key_bits)
-            message = EncryptedModel(
-                key=paillier.fingerprint(n), ciphertexts=ciphertexts, fraction_bits=model.fraction_bits
-            )
-            body = message.SerializeToString()
-        answer = self.talk(step, kind, body)
-        with setup.recorder.span("serialise"):
-            answered = wire.parse(EncryptedModel, answer)
-            if answered.fraction_bits != _START_BITS:
-                raise wire.WireError(f"weights with {answered.fraction_bits} bits behind the point, not {_START_BITS}")
-            read = paillier.read(answered.ciphertexts, len(model.weights), n)
-            return _start([EncryptedNumber(self.public, ciphertext) for ciphertext in read]), answered.loss
+    def operations(self, shape: Shape, options: Mapping[str, Any], side: Side) -> dict[str, float]:
+        """Return how often a host, or the arbiter, does each operation in a round of one step, so without renewal."""
+        weights = shape.features + 1
+        if side == "arbiter":
+            return {ENCRYPT: weights, DECRYPT: weights * (shape.parties - 1)}
+        return {MULTIPLY: weights**2 + weights, ADD: weights**2}
 
+    def reference_operations(self, rows: int, features: int) -> Sequence[tuple[Message, str, int]]:
+        """Return how many products of a ciphertext and a number FATE 1.8's host takes for a pass over its rows.
 
-@dataclass(frozen=True)
-class _Model:
-    """Weights that the holder cannot read: whole numbers, 2^fraction_bits times the weights.
+        For each row the margin x . w, a quarter of it, and the row's part of the gradient (TaylorLogisticGradient in
+        federatedml/optim/gradient/homo_lr_gradient.py).
+        """
+        return [(_ROW_BY_ROW, MULTIPLY, rows * (2 * features + 1))]
 
-    No weight is larger in magnitude than ``bound``, which the holder knows from the public side: the arbiter refuses
-    larger ones, and what a step can do is computed in plain.
-    """
-
-    weights: list[EncryptedNumber]
-    fraction_bits: int
-    bound: float
-
-
-def _start(weights: list[EncryptedNumber]) -> _Model:
-    return _Model(weights, _START_BITS, 2.0**_MAGNITUDE_BITS)
-
-
-def party(setup: Setup, talk: Talk) -> Exchange:
-    """Join and take the arbiter's public key; the guest's way of adding up is that of mode ``plain``."""
-    add_up = plain.party(setup, talk)
-    keys = wire.parse(PaillierKeys, talk(KEYS, "", b""))
-    public = paillier.public_key(keys.n, setup.options["key_bits"])
-    return add_up if setup.roles[setup.party] == "guest" else _HostExchange(add_up, talk, public)
+    def sizes(self, shape: Shape, options: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the bytes of the messages of one host a round without renewal, (sent, received)."""
+        ciphertexts = bytes((shape.features + 1) * options["key_bits"] // 4)
+        sent = EncryptedModel(key=bytes(32), ciphertexts=ciphertexts, fraction_bits=START_BITS + 2 * FACTOR_BITS)
+        received = EncryptedModel(key=bytes(32), ciphertexts=ciphertexts, fraction_bits=START_BITS, loss=0.5)
+        return wire.size_of_message(wire.ROUND, sent.ByteSize()), wire.size_of_answer(received.ByteSize())
 
 
-def train(setup: Setup, X: Array, y: Array, training: Training, seed: int, exchange: Exchange) -> dict[str, Any]:
-    """Train: the guest as in mode ``plain``, a host on the encrypted model; its result has no weights.
-
-    ``X`` (n, d) is scaled in place, ``y`` (n,) is of 0 and 1. Raises CaseError when weights could outgrow the key.
-    """
-    recorder = setup.recorder
-    if not isinstance(exchange, _HostExchange):
-        return in_plain.train(X, y, training, seed, setup.who, recorder, exchange)
-    rows = 0.0
-
-    def total(kind: str, vector: Array) -> Array:
-        nonlocal rows
-        summed = exchange(kind, vector)
-        rows = float(summed[-1]) if kind == "sums" else rows
-        return summed
-
-    means, deviations = logistic.standardise_in_place(X, total)
-    with recorder.span("encrypt"):
-        zeros = [EncryptedNumber(exchange.public, exchange.public.raw_encrypt(0)) for _ in range(X.shape[1] + 1)]
-        recorder.count("encrypt", len(zeros))
-    one_pass = _passes(X, y, training, seed, recorder)
-    recorder.end_epoch()
-    model, losses = _start(zeros), []
-    for number in range(1, training.rounds + 1):
-        recorder.begin_epoch(number)
-        steps = chain.from_iterable(one_pass() for _ in range(training.local_epochs))
-        model = _local_steps(setup, exchange, model, steps)
-        part = _weighted(setup, model, len(y) / rows)
-        model, loss = exchange.swap(wire.SUM, wire.ROUND, part, setup)
-        recorder.end_epoch(loss)
-        losses.append(loss)
-        if logistic.converged(losses, training.tolerance):
-            break
-    return {
-        "means": means.tolist(),
-        "deviations": deviations.tolist(),
-        "losses": losses,
-        "epochs_run": len(losses) * training.local_epochs,
-    }
-
-
-def _passes(
-    X: Array, y: Array, training: Training, seed: int, recorder: Recorder
-) -> Callable[[], Iterable[tuple[Array, Array]]]:
-    """Return a function that gives the steps of one pass over the rows, in the batches of logistic.run_epoch."""
-    rows, rng = len(y), np.random.default_rng(seed)
-    size = min(training.batch_size or rows, rows)
-
-    def step_of(batch: slice | NDArray[np.int64]) -> tuple[Array, Array]:
-        with recorder.span("compute"):
-            return linear_step(X[batch], y[batch], training)
-
-    if size == rows:
-        whole = [step_of(slice(None))]  # the same in every pass
-        return lambda: whole
-
-    def one_pass() -> Iterable[tuple[Array, Array]]:
-        order = rng.permutation(rows)
-        return (step_of(order[first : first + size]) for first in range(0, rows, size))
-
-    return one_pass
-
-
-def _local_steps(setup: Setup, exchange: _HostExchange, model: _Model, steps: Iterable[tuple[Array, Array]]) -> _Model:
-    """Take the steps of one round, and have the weights renewed in between."""
-    for number, (matrix, shift) in enumerate(steps):
-        if number and number % setup.options["re_encrypt_batches"] == 0:
-            model, _ = exchange.swap(RENEW, "", model, setup)
-        model = _step(setup, model, matrix, shift)
-    return model
-
-
-def linear_step(X: Array, y: Array, training: Training) -> tuple[Array, Array]:
-    """Return M (d + 1, d + 1) and v (d + 1,): a step of gradient descent on the Taylor polynomial takes w to M w + v.
-
-    ``X`` (n, d) and ``y`` (n,), of 0 and 1, are the batch.
-    """
-    rows, width = X.shape
-    sign = 2.0 * y - 1.0
-    columns = X.sum(axis=0)
-    gram = np.empty((width + 1, width + 1))
-    gram[:-1, :-1], gram[-1, :-1], gram[:-1, -1], gram[-1, -1] = X.T @ X, columns, columns, rows
-    penalty = np.diag(np.append(np.full(width, training.alpha), 0.0))
-    matrix = np.eye(width + 1) - training.learning_rate * (0.25 * gram / rows + penalty)
-    return matrix, training.learning_rate * 0.5 * np.append(sign @ X, sign.sum()) / rows
-
-
-def _step(setup: Setup, model: _Model, matrix: Array, shift: Array) -> _Model:
-    """Take w to M w + v under encryption.
-
-    Raises CaseError when a weight could then outgrow the key.
-    """
-    recorder, fraction_bits = setup.recorder, model.fraction_bits + _FACTOR_BITS
-    with recorder.span("compute"):
-        bound = model.bound * float(np.abs(matrix).sum(axis=1).max()) + float(np.abs(shift).max())
-        # The share of the rows that they are multiplied by in the end takes its bits too.
-        if not log2(bound) + fraction_bits + _FACTOR_BITS <= setup.options["key_bits"] - 3:
-            raise CaseError(f"{setup.who}: weights may outgrow the key; lower learning_rate or re_encrypt_batches")
-        factors = [[int(factor) for factor in row] for row in np.rint(np.ldexp(matrix, _FACTOR_BITS))]
-        addends = [int(np.rint(np.ldexp(value, _START_BITS))) << fraction_bits - _START_BITS for value in shift]
-    with recorder.span("encrypt"):
-        weights = [sum(map(mul, model.weights, row), addend) for row, addend in zip(factors, addends, strict=True)]
-        recorder.count("multiply", len(weights) ** 2)
-        recorder.count("add", len(weights) ** 2)
-    return _Model(weights, fraction_bits, bound)
-
-
-def _weighted(setup: Setup, model: _Model, share: float) -> _Model:
-    """Multiply a model by its party's share of the rows."""
-    factor = round(share * 2**_FACTOR_BITS)
-    with setup.recorder.span("encrypt"):
-        weights = [weight * factor for weight in model.weights]
-        setup.recorder.count("multiply", len(weights))
-    return _Model(weights, model.fraction_bits + _FACTOR_BITS, model.bound)
-
-
-def arbiter(setup: Setup) -> Combine:
-    """Return the function that holds the private key: it renews hosts' weights, and averages."""
-    recorder, key_bits = setup.recorder, setup.options["key_bits"]
-    add_up = plain.arbiter(setup)
-    with recorder.span("encrypt"):
-        private = generate_paillier_keypair(n_length=key_bits)[1]
-    n = paillier.to_bytes(private.public_key.n, key_bits // 8)
-
-    def combine(step: str, kind: str, bodies: dict[str, bytes]) -> dict[str, bytes]:
-        if step == KEYS:
-            return dict.fromkeys(bodies, PaillierKeys(n=n).SerializeToString())
-        if step == RENEW:
-            weights = {party: _decrypted(setup, private, party, body) for party, body in bodies.items()}
-            return {party: _encrypted(setup, private.public_key, own) for party, own in weights.items()}
-        if kind == wire.ROUND:
-            return _average(setup, private, bodies)
-        return add_up(step, kind, bodies)
-
-    return combine
-
-
-def _average(setup: Setup, private: PaillierPrivateKey, bodies: dict[str, bytes]) -> dict[str, bytes]:
-    """Add up the parties' weighted models, and answer the guest in plain and the hosts encrypted."""
-    recorder = setup.recorder
-    guest = next(party for party in bodies if setup.roles[party] == "guest")
-    with recorder.span("serialise"), sent_by(guest):
-        own = wire.numbers(bodies[guest], wire.lengths(setup.features)[wire.ROUND])
-    parts = {party: _decrypted(setup, private, party, body) for party, body in bodies.items() if party != guest}
-    parts[guest] = own[:-2]
-    with recorder.span("aggregate"):
-        weights = np.sum(list(parts.values()), axis=0)
-        if np.abs(weights).max() >= 2**_MAGNITUDE_BITS:
-            raise WrongBodyError(max(parts, key=lambda party: float(np.abs(parts[party]).max())), _TOO_LARGE)
-        # All parties' shares add up to 1. The loss was weighted by the guest's share and is its own rows' mean again.
-        loss = float(own[-2] / own[-1])
-    encrypted = _encrypted(setup, private.public_key, weights, loss)
-    with recorder.span("serialise"):
-        return {**dict.fromkeys(bodies, encrypted), guest: np.append(weights, (loss, 1.0)).astype("<f8").tobytes()}
-
-
-def _decrypted(setup: Setup, private: PaillierPrivateKey, party: str, body: bytes) -> Array:
-    """Return the weights that a host sent (d + 1,).
-
-    Raises WrongBodyError, naming it, when they are none, or too large to be added up and encrypted again.
-    """
-    public = private.public_key
-    with setup.recorder.span("serialise"), sent_by(party):
-        message = wire.parse(EncryptedModel, body)
-        if message.key != paillier.fingerprint(public.n):
-            raise wire.WireError("weights encrypted with another key than the one of this case")
-        if not _START_BITS <= message.fraction_bits < setup.options["key_bits"]:
-            raise wire.WireError(f"weights with {message.fraction_bits} bits behind the point")
-        ciphertexts = paillier.read(message.ciphertexts, setup.features + 1, public.n)
-    with setup.recorder.span("decrypt"):
-        plaintexts = [private.raw_decrypt(ciphertext) for ciphertext in ciphertexts]
-        setup.recorder.count("decrypt", len(plaintexts))
-        numbers = [number - public.n if number > public.n // 2 else number for number in plaintexts]
-        if max(map(abs, numbers)) >> message.fraction_bits >= 2**_MAGNITUDE_BITS:
-            raise WrongBodyError(party, _TOO_LARGE)
-        return np.array([number / (1 << message.fraction_bits) for number in numbers])
-
-
-def _encrypted(setup: Setup, public: PaillierPublicKey, weights: Array, loss: float = 0.0) -> bytes:
-    """Return the message that holds ``weights`` (d + 1,) encrypted."""
-    with setup.recorder.span("encrypt"):
-        numbers = [int(number) % public.n for number in np.rint(np.ldexp(weights, _START_BITS))]
-        ciphertexts = [public.raw_encrypt(number) for number in numbers]
-        setup.recorder.count("encrypt", len(ciphertexts))
-    with setup.recorder.span("serialise"):
-        message = EncryptedModel(
-            key=paillier.fingerprint(public.n),
-            ciphertexts=paillier.write(ciphertexts, setup.options["key_bits"]),
-            fraction_bits=_START_BITS,
-            loss=loss,
-        )
-        return message.SerializeToString()
-
-
-def calibrate(setup: Setup, side: Literal["party", "arbiter"]) -> dict[str, float]:
-    """Return the CPU seconds of one call of the library each, for this key length on this machine.
-
-    A host multiplies by numbers of both signs and mostly of some 24 bits: only the diagonal of M is near 1.
-    """
-    public, private = paillier.sample_keys(setup.options["key_bits"])
-    plaintext = secrets.randbelow(public.n >> 2)
-    ciphertext = public.raw_encrypt(plaintext)
-    encrypt = timed(partial(public.raw_encrypt, plaintext))
-    if side == "arbiter":
-        return {"encrypt": encrypt, "decrypt": timed(partial(private.raw_decrypt, ciphertext))}
-    weight, factor = EncryptedNumber(public, ciphertext), secrets.randbits(24)
-    return {
-        "encrypt": encrypt,
-        "multiply": timed(lambda: (weight * factor, weight * -factor)) / 2,
-        "add": timed(lambda: weight + weight),
-    }
-
-
-def operations(shape: Shape, options: Mapping[str, Any], side: Literal["party", "arbiter"]) -> dict[str, float]:
-    """Return how often a host, or the arbiter, does each operation in a round of one step, so without renewal."""
-    weights = shape.features + 1
-    if side == "arbiter":
-        return {"encrypt": weights, "decrypt": weights * (shape.parties - 1)}
-    return {"multiply": weights**2 + weights, "add": weights**2}
-
-
-def row_by_row_operations(rows: int, features: int) -> int:
-    """Return how many products of a ciphertext and a number FATE 1.8's host takes for a pass over its rows.
-
-    For each row the margin x . w, a quarter of it, and the row's part of the gradient (TaylorLogisticGradient in
-    federatedml/optim/gradient/homo_lr_gradient.py).
-    """
-    return rows * (2 * features + 1)
-
-
-def sizes(shape: Shape, options: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the bytes of the messages of one host a round without renewal, (sent, received)."""
-    ciphertexts = bytes((shape.features + 1) * options["key_bits"] // 4)
-    sent = EncryptedModel(key=bytes(32), ciphertexts=ciphertexts, fraction_bits=_START_BITS + 2 * _FACTOR_BITS)
-    received = EncryptedModel(key=bytes(32), ciphertexts=ciphertexts, fraction_bits=_START_BITS, loss=0.5)
-    return wire.size_of_message(wire.ROUND, sent.ByteSize()), wire.size_of_answer(received.ByteSize())
+MODE = PaillierHost()

@@ -19,12 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bench.engines.federated.privacy.contract import WrongBodyError
-from bench.engines.federated.wire import WireError
+from bench.engines.federated.wire import KEY_BYTES, NONCE_BYTES, WireError
 from bench.engines.federated.wire_pb2 import ByParty
-
-KEY_BYTES = 32
-_NONCE_BYTES = 12
-SEAL_BYTES = _NONCE_BYTES + 16  # what sealing adds: the nonce and the tag
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def agree(private: X25519PrivateKey, public: bytes, purpose: str) -> bytes:
 
 def seal(key: bytes, text: bytes, context: str) -> bytes:
     """Seal ``text`` for the holder of ``key``; it opens under the same context only."""
-    nonce = os.urandom(_NONCE_BYTES)
+    nonce = os.urandom(NONCE_BYTES)
     return nonce + ChaCha20Poly1305(key).encrypt(nonce, text, context.encode())
 
 
@@ -65,7 +61,7 @@ def unseal(key: bytes, box: bytes, context: str) -> bytes:
     Raises WireError when it was made with another key or context, or was changed on the way.
     """
     try:
-        return ChaCha20Poly1305(key).decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], context.encode())
+        return ChaCha20Poly1305(key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], context.encode())
     except (InvalidTag, ValueError) as error:
         raise WireError("a sealed message that cannot be opened") from error
 
