@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
 from typing import Any, TypeVar
 
-from bench.engines.federated.privacy.contract import Setup
-from bench.engines.training import Exchange
+from bench.engines.federated.privacy.contract import PrivacyMode, Setup
+from bench.engines.training import AllReduce
 from bench.measure.spans import Recorder
 
 ROLES = {"9999": "guest", "9998": "host", "10000": "host"}
@@ -24,9 +23,10 @@ def setup_of(party: str, features: int, options: Mapping[str, Any]) -> Setup:
 class Meeting:
     """Parties that meet at an arbiter. ``sent`` and ``answered`` are lists of (step, kind, {party: body})."""
 
-    def __init__(self, mode: ModuleType, features: int, options: Mapping[str, Any]) -> None:
+    def __init__(self, mode: PrivacyMode, features: int, options: Mapping[str, Any]) -> None:
         self.mode, self.features, self.options = mode, features, options
-        self.combine = mode.arbiter(setup_of("", features, options))
+        self.protocol = mode.protocol()
+        self.combine = self.protocol.arbiter(setup_of("", features, options))
         self.sent: list[tuple[str, str, dict[str, bytes]]] = []
         self.answered: list[tuple[str, str, dict[str, bytes]]] = []
         self._due: tuple[str, str] = ("", "")
@@ -35,13 +35,13 @@ class Meeting:
         self._lock = threading.Lock()
         self._barrier = threading.Barrier(len(ROLES), self._meet)
 
-    def run(self, work: Callable[[Setup, Exchange], Result]) -> dict[str, Result]:
+    def run(self, work: Callable[[Setup, AllReduce], Result]) -> dict[str, Result]:
         """Let every party join and then do its work."""
 
         def party(name: str) -> Result:
             setup = setup_of(name, self.features, self.options)
             try:
-                return work(setup, self.mode.party(setup, self._talk(name)))
+                return work(setup, self.protocol.party(setup, self._talk(name)))
             except BaseException:
                 self._barrier.abort()
                 raise
@@ -55,7 +55,7 @@ class Meeting:
 
     def _talk(self, name: str) -> Callable[[str, str, bytes], bytes]:
         def talk(step: str, kind: str, body: bytes) -> bytes:
-            if step in self.mode.DIRECT:
+            if step in self.mode.direct_steps:
                 with self._lock:
                     return self._answers(step, kind, {name: body})[name]
             self._due, self._bodies[name] = (step, kind), body

@@ -255,5 +255,5 @@ def test_a_shard_that_is_gone_ends_the_case_by_name(prepared: Callable[[str], Pr
 def test_what_an_engine_cannot_do_is_refused() -> None:
     with pytest.raises(UserError, match="'spark' is unknown; choose from centralised, local, federated"):
         registry.check("spark", "plain", {}, Training(), 3)
-    with pytest.raises(UserError, match="'paillier' cannot be had with engine centralised"):
+    with pytest.raises(UserError, match="'paillier' is not available with engine centralised"):
         registry.check("centralised", "paillier", {}, Training(), 3)

@@ -28,9 +28,10 @@ from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines import processes
 from bench.engines.contract import Job, Outcome
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy import fixed_point, masked, sealed, shamir
 from bench.engines.federated.privacy.contract import Setup, Shape
+from bench.engines.federated.privacy.masked import MODE as MASKED
 from bench.engines.federated.privacy.registry import MODES
+from bench.engines.federated.protocols import fixed_point, sealed, shamir
 from bench.engines.processes import Worker
 from bench.engines.registry import ENGINES
 from bench.errors import CaseError
@@ -130,7 +131,7 @@ class Meeting:
         """``losses``: party -> the number of the message that it never sends."""
         self.roles = {str(9999 - place): "host" for place in range(parties)}
         self.losses, self.present = losses, set(self.roles)
-        self.combine = masked.arbiter(self._setup(""))
+        self.combine = MASKED.protocol().arbiter(self._setup(""))
         self.changed = threading.Condition()
         self.number, self.arrived, self.answers = 0, dict[str, bytes](), dict[str, bytes]()
         self.labels: dict[int, tuple[str, str]] = {}
@@ -161,7 +162,7 @@ class Meeting:
                     return self.answers[party]
 
             try:
-                return work(party, masked.party(self._setup(party), talk))
+                return work(party, MASKED.protocol().party(self._setup(party), talk))
             except LostError:
                 return None
 
@@ -232,7 +233,7 @@ def test_a_party_gives_no_share_for_fewer_than_the_threshold() -> None:
     for survivors in (["9999"], ["9999", "9999"], ["9999", "1"], ["9998", "9997"]):
         spoken.clear()
         with pytest.raises(wire.WireError, match=r"at least 2 must take part|list of parties that cannot be"):
-            masked.party(setup, talk(survivors))("round", np.zeros(7))
+            MASKED.protocol().party(setup, talk(survivors))("round", np.zeros(7))
         assert spoken == [wire.JOIN, "keys", "input"]
 
 
@@ -283,19 +284,19 @@ def test_operations_and_bytes_are_those_of_the_cost_model(rows: Prepared, tmp_pa
     shape = Shape(parties=3, features=len(dataset().features))
     for privacy in ("plain", "masked"):
         outcome = train(rows, tmp_path, privacy)
-        module = MODES[privacy].load()
+        mode = MODES[privacy]
         for party in outcome.parties:
             side = "arbiter" if party.role == "arbiter" else "party"
             done = {name: n for (epoch, name), n in party.recorder.counts.items() if epoch == 6}
-            assert done == module.operations(shape, {"threshold": None}, side)
+            assert done == mode.operations(shape, {"threshold": None}, side)
             if side == "party":
                 spans = [span for span in party.recorder.spans if span.epoch == 6 and span.bytes_sent is not None]
                 moved = sum(span.bytes_sent or 0 for span in spans), sum(span.bytes_received or 0 for span in spans)
-                assert moved == pytest.approx(module.sizes(shape, {"threshold": None}), rel=0.02)
+                assert moved == pytest.approx(mode.sizes(shape, {"threshold": None}), rel=0.02)
         measured = {party.role: set(party.operations) for party in outcome.parties if party.operations}
         assert set().union(*measured.values()) == set(
-            module.operations(shape, {"threshold": None}, "party")
-            | module.operations(shape, {"threshold": None}, "arbiter")
+            mode.operations(shape, {"threshold": None}, "party")
+            | mode.operations(shape, {"threshold": None}, "arbiter")
         )
 
 
@@ -314,8 +315,8 @@ def test_a_party_that_is_killed_in_the_middle_is_outlived(tmp_path: Path) -> Non
     outlived, ended = run["cases"]
     assert outlived["status"] == "ok", shown
     assert outlived["epochs_run"] == [800]
-    assert any(note.startswith("repeat 1: party 9998 (host) dropped out in epoch ") for note in outlived["notes"])
-    assert outlived["lost_parties"] == [{"repeat": 1, "party": "9998"}]
+    assert [note["line"]["code"] for note in outlived["notes"]] == ["went_on_without"]
+    assert outlived["dropped_out"] == [{"repeat": 1, "party": "9998"}]
     assert "party 9998 dropped out in repeat 1" in (only_run(out) / "report.html").read_text()
     # What the other two learnt goes on being a mean over their own rows: the loss is that of a model that fits.
     assert outlived["loss"][-1] < 0.6
@@ -446,7 +447,7 @@ def test_on_the_wire_masked_numbers_tell_nothing_of_the_data(tmp_path: Path) -> 
         ({"privacy": "masked", "privacy_options": {"threshold": 1}}, "threshold: 1 is not a whole number of at least"),
         ({"privacy": "masked", "privacy_options": {"key_bits": 1}}, "'key_bits' is no option of masked"),
         ({"privacy": "plain", "privacy_options": {"key_bits": 1}}, "'key_bits' is no option of plain; it has none"),
-        ({"privacy": "secret"}, "'secret' cannot be had with engine federated; choose from plain, masked"),
+        ({"privacy": "secret"}, "'secret' is not available with engine federated; choose from plain, masked"),
         ({"privacy": "dp", "privacy_options": {"epsilon": 0}}, "epsilon: 0 is not a number above 0"),
         ({"privacy": "dp", "privacy_options": {"epsilon": -1.5}}, "epsilon: -1.5 is not a number above 0"),
         ({"privacy": "dp", "privacy_options": {"delta": 1}}, "delta: 1 is not a number above 0 and below 1"),

@@ -12,12 +12,13 @@ from privacy_helpers import ROLES, Meeting, setup_of
 from bench.data import split
 from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines.contract import Job, Outcome
-from bench.engines.federated.privacy import paillier, paillier_host
 from bench.engines.federated.privacy.contract import Setup, Shape, WrongBodyError
-from bench.engines.federated.privacy.registry import complete
+from bench.engines.federated.privacy.paillier_host import MODE as PAILLIER_HOST
+from bench.engines.federated.privacy.registry import resolve_options
+from bench.engines.federated.protocols import paillier
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
 from bench.engines.registry import ENGINES
-from bench.engines.training import Exchange
+from bench.engines.training import AllReduce
 from bench.errors import CaseError, UserError
 from bench.model import logistic
 from bench.model.logistic import Training
@@ -106,14 +107,16 @@ def test_hosts_train_on_the_taylor_gradient(
 @pytest.fixture(scope="module")
 def meeting() -> tuple[Meeting, dict[str, dict[str, Any]]]:
     """Three parties that have trained, with a renewal in each round."""
-    meeting = Meeting(paillier_host, 5, OPTIONS)
+    meeting = Meeting(PAILLIER_HOST, 5, OPTIONS)
     how = training(epochs=3 * ROUNDS, local_epochs=3)
 
-    def work(setup: Setup, exchange: Exchange) -> dict[str, Any]:
+    def work(setup: Setup, exchange: AllReduce) -> dict[str, Any]:
         rng = np.random.default_rng(int(setup.party))
         X = rng.normal(size=(60, 5))
         setup.recorder.begin_epoch(0)
-        return paillier_host.train(setup, X, (X[:, 0] > rng.normal(size=60)).astype(float), how, SEED, exchange)
+        return PAILLIER_HOST.protocol().train(
+            setup, X, (X[:, 0] > rng.normal(size=60)).astype(float), how, SEED, exchange
+        )
 
     return meeting, meeting.run(work)
 
@@ -198,22 +201,24 @@ def test_what_cannot_be_trained_encrypted_is_refused(
     settings: dict[str, Any], options: dict[str, Any], what: str
 ) -> None:
     with pytest.raises(UserError, match=what):
-        complete("paillier_host", options, training(**settings), 3)
+        resolve_options("paillier_host", options, training(**settings), 3)
 
 
 def test_as_many_steps_as_fit_are_right() -> None:
     """The largest number of steps without renewal that a short key allows, taken at once."""
     options = {"key_bits": 1024, "re_encrypt_batches": 25}
     how = training(epochs=25, local_epochs=25)
-    complete("paillier_host", options, how, 3)
+    resolve_options("paillier_host", options, how, 3)
 
-    def work(setup: Setup, exchange: Exchange) -> Any:
+    def work(setup: Setup, exchange: AllReduce) -> Any:
         rng = np.random.default_rng(int(setup.party))
         X = rng.normal(size=(60, 2))
         setup.recorder.begin_epoch(0)
-        return paillier_host.train(setup, X, (X[:, 0] > rng.normal(size=60)).astype(float), how, SEED, exchange), X
+        return PAILLIER_HOST.protocol().train(
+            setup, X, (X[:, 0] > rng.normal(size=60)).astype(float), how, SEED, exchange
+        ), X
 
-    passed = Meeting(paillier_host, 2, options)
+    passed = Meeting(PAILLIER_HOST, 2, options)
     results = passed.run(work)
     assert not [step for step, _, _ in passed.sent if step == "renew"]
     expected = np.zeros(3)
@@ -231,15 +236,15 @@ def test_operations_and_bytes_are_as_computed(train: Callable[[Training], Outcom
         done = {operation: n for (epoch, operation), n in trace.recorder.counts.items() if epoch == 1}
         if trace.role != "guest":
             side: Any = "arbiter" if trace.role == "arbiter" else "party"
-            assert done == paillier_host.operations(shape, OPTIONS, side)
+            assert done == PAILLIER_HOST.operations(shape, OPTIONS, side)
     host = next(trace for trace in traces if trace.role == "host")
     (span,) = (span for span in host.recorder.spans if span.epoch == 1 and span.phase == "transfer")
-    sent, received = paillier_host.sizes(shape, OPTIONS)
+    sent, received = PAILLIER_HOST.sizes(shape, OPTIONS)
     assert span.bytes_sent == pytest.approx(sent, abs=4)
     assert span.bytes_received == pytest.approx(received, abs=4)
-    assert paillier_host.row_by_row_operations(100, 5) == 1100
+    assert [count for _, _, count in PAILLIER_HOST.reference_operations(100, 5)] == [1100]
     for name in ("party", "arbiter"):
         side = name
-        measured = paillier_host.calibrate(setup_of("", 5, OPTIONS), side)
-        assert set(measured) >= set(paillier_host.operations(shape, OPTIONS, side))
+        measured = PAILLIER_HOST.protocol().calibrate(setup_of("", 5, OPTIONS), side)
+        assert set(measured) >= set(PAILLIER_HOST.operations(shape, OPTIONS, side))
         assert all(0 < seconds < 1 for seconds in measured.values())
