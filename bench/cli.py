@@ -1,12 +1,20 @@
-"""What the report and the comparison share as programs: they end in one line when the user can mend what is wrong."""
+"""What the kit's programs share: how they were called, and that they end in one line when the user can mend it."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from bench.errors import UserError
+
+COMMAND = "federated-bench"
+
+
+def program(name: str) -> str:
+    """Return how a program of the kit was called: "federated-bench run", or "python -m bench.run"."""
+    return f"{COMMAND} {name}" if Path(sys.argv[0]).stem == COMMAND else f"python -m bench.{name}"
 
 
 def exit_status(work: Callable[[], int | None]) -> int:

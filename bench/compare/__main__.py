@@ -28,26 +28,29 @@ above the limit as a whole (what is unknown does not fail, and is named); 2 when
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.compare",
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog=cli.program("compare"),
         description="Say what differs significantly between runs.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("base", metavar="BASE", type=Path, help="folder of the run that the others are compared with")
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folder of a run")
-    parser.add_argument(
-        "--html", metavar="FILE", type=Path, help="write the comparison as one self-contained page, too"
-    )
-    parser.add_argument(
+    made.add_argument("base", metavar="BASE", type=Path, help="folder of the run that the others are compared with")
+    made.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folder of a run")
+    made.add_argument("--html", metavar="FILE", type=Path, help="write the comparison as one self-contained page, too")
+    made.add_argument(
         "--fail-above",
         metavar="SHARE",
         help="exit with status 1 when a case is slower per epoch by more than this for certain: 5%% or 0.05",
     )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    chosen = parser.parse_args(words)
+    chosen = parser().parse_args(words)
 
     def work() -> int:
         limit = None if chosen.fail_above is None else share_of(chosen.fail_above)
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.html is not None:
             from bench.compare import page  # takes seconds to import, and imports this module
 
-            page.write(chosen.html, runs, limit, shlex.join([*parser.prog.split(), *words]))
+            page.write(chosen.html, runs, limit, shlex.join([*cli.program("compare").split(), *words]))
         sys.stdout.write(as_text(runs, limit))
         return int(limit is not None and failed(check_all(runs, limit)))
 

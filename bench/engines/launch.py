@@ -15,7 +15,7 @@ from bench.engines import processes
 from bench.engines.contract import Job, Model, Outcome, PartyTrace
 from bench.engines.processes import Worker
 from bench.errors import CaseError
-from bench.i18n.messages import Message, distinct
+from bench.i18n.messages import as_line, distinct
 from bench.measure.sampler import Sampler, Samples
 
 
@@ -80,5 +80,5 @@ def launch(job: Job, workers: list[Worker], name_of: Callable[[Worker], str]) ->
         - min(result["training_started"] for result in results),
         samples=samples,
         dropped_out=[party for left in finished for party in left.result.get("dropped_out", [])],
-        notes=distinct(Message(**note) for left in finished for note in left.result.get("notes", [])),
+        notes=distinct(as_line(note) for left in finished for note in left.result.get("notes", [])),
     )

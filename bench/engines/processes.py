@@ -25,6 +25,8 @@ from typing import Any
 import psutil
 
 from bench.errors import CaseError
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Message
 from bench.measure.spans import Epoch, Recorder, Span
 
 JOINED = "joined.json"
@@ -36,6 +38,8 @@ _PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 # One thread for each process, so that parties that share a machine do not fight for cores and every engine computes
 # alike.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
+
+_NO_RESULT = Message("ended_without_result", gettext_noop("party {party} ({role}) ended without a result"))
 
 
 @dataclass
@@ -206,7 +210,8 @@ def _blame_for_time(workers: list[Worker], processes: list[subprocess.Popen[byte
 def _finished(worker: Worker) -> Finished:
     left = _read(worker.folder / "result.json")
     if left is None and worker.may_drop_out:
-        return Finished({"notes": [f"{worker.name} ended without a result"]}, Recorder(), None, None)
+        note = _NO_RESULT.of(party=worker.party, role=worker.role)
+        return Finished({"notes": [asdict(note)]}, Recorder(), None, None)
     if left is None:
         raise CaseError(f"{worker.name} ended without a result: {_last_line(worker.folder / 'log.txt')}")
     recorder = Recorder(

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,7 +28,7 @@ from bench.fate1.flow import ENDED, TORCH_SINCE, Flow, NoAnswerError, Task
 from bench.model.logistic import OPTIMISERS, Training
 
 _TEMPLATES = jinja2.Environment(  # noqa: S701 - JSON, not HTML: every value goes through tojson
-    loader=jinja2.FileSystemLoader(Path(__file__).resolve().parents[2] / "templates" / "fate1"),
+    loader=jinja2.FileSystemLoader(Path(str(resources.files("bench") / "templates" / "fate1"))),
     undefined=jinja2.StrictUndefined,
 )
 PRIVACIES = ("masked", "paillier_host")

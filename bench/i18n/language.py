@@ -34,9 +34,7 @@ def spoken(language: str) -> Iterator[None]:
     try:
         found = standard.translation("report", LOCALE, [language], fallback=language == DEFAULT)
     except FileNotFoundError as error:
-        raise UserError(
-            f"language {language}: its messages are not in {LOCALE}; run from a complete checkout of the kit"
-        ) from error
+        raise UserError(f"language {language}: its messages are not in {LOCALE}; install the kit again") from error
     tokens = _messages.set(found), _spoken.set(language)
     try:
         yield

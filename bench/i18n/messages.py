@@ -47,6 +47,11 @@ def english(recorded: Line) -> str:
     return recorded.text.format(**recorded.values) if isinstance(recorded, Message) else recorded
 
 
+def as_line(content: object) -> Line:
+    """Return a line that was written as JSON."""
+    return Message(**content) if isinstance(content, dict) else str(content)
+
+
 def distinct(lines: Iterable[Line]) -> list[Line]:
     """Return the lines in their order, each once."""
     found: list[Line] = []

@@ -29,9 +29,14 @@ from bench.serve.service import model_file, read_token
 from bench.stats import formatting
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    return options.parser()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    chosen = options.read(arguments)
+    chosen = parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: its terminal was closed
         signal.signal(number, signal.default_int_handler)
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
+from bench import cli
 from bench.errors import UserError
 from bench.load import jobs, measurement
 from bench.load.step import Times
@@ -38,15 +38,15 @@ are kept in every case.
 """
 
 
-def read(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.load",
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog=cli.program("load"),
         description="Find out how many requests a second a service holds, at what latency, with what resources.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add(
         "--target",
         choices=tuple(BOUND_MS),
@@ -76,7 +76,7 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"flow: toy jobs that are submitted meanwhile; 0: none, default: {JOBS_A_MINUTE:g}, at most "
         f"{jobs.MOST_A_MINUTE:g}",
     )
-    return parser.parse_args(arguments)
+    return made
 
 
 def check(chosen: argparse.Namespace) -> None:

@@ -29,17 +29,26 @@ SHARED = Message(
     ),
 )
 
+KIT = "federated-bench"
+# What decides a figure: scores, seconds or bytes.
 _PACKAGES = (
+    "cryptography",
+    "dp-accounting",
     "duckdb",
+    "gmpy2",
     "grpcio",
     "imbalanced-learn",
     "numpy",
     "pandas",
+    "phe",
     "protobuf",
     "psutil",
     "scikit-learn",
     "scipy",
+    "threadpoolctl",
 )
+_BOOST = Path("/sys/devices/system/cpu/cpufreq/boost")
+_NO_TURBO = Path("/sys/devices/system/cpu/intel_pstate/no_turbo")
 
 
 def _first_line(path: str, key: str | None = None) -> str | None:
@@ -56,13 +65,37 @@ def _first_line(path: str, key: str | None = None) -> str | None:
 
 
 def _package_versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    """Return the versions of what decides a figure, plug-ins of the kit among them."""
+    groups = [group for group in metadata.entry_points().groups if group.startswith("federated_bench.")]
+    plugins = {entry.dist.name for group in groups for entry in metadata.entry_points(group=group) if entry.dist}
+    versions = {name: version_of(name) for name in (*_PACKAGES, *sorted(plugins))}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _blas() -> str | None:
+    """Name the BLAS that NumPy has loaded, with its version and the processor that it is for."""
+    import numpy  # noqa: F401 - threadpoolctl sees what is loaded
+    from threadpoolctl import threadpool_info
+
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    parts = {f"{library['internal_api']} {library['version']} ({library.get('architecture')})" for library in found}
+    return ", ".join(sorted(parts)) or None
+
+
+def _boost() -> bool | None:
+    """Say whether cores may exceed their base clock rate; None where the system does not say."""
+    boost, no_turbo = _number(_BOOST), _number(_NO_TURBO)
+    if boost is not None:
+        return bool(boost)
+    return None if no_turbo is None else not no_turbo
 
 
 def load_average() -> list[float] | None:
@@ -180,27 +213,39 @@ def describe(processes: int, load: list[float] | None) -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": _package_versions(),
+        "blas": _blas(),
         "threads_per_process": 1,
         "load_before": load,
         "load_after": None,
         "slowed": None,
         "cpu_governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "cpu_boost": _boost(),
         "virtualised": "hypervisor" in (_first_line("/proc/cpuinfo", "flags") or "").split(),
     }
     return {**facts, "warnings": _warnings(facts), "conditions": _conditions(facts, processes)}
 
 
-def revision(folder: Path) -> dict[str, Any] | None:
-    """Return the git commit of the checkout and whether it was changed since; None outside a checkout."""
+def checkout() -> Path | None:
+    """Return the root of the git checkout that the kit's own files are in; None where it was installed as a package."""
+    root = Path(__file__).resolve().parents[2]
+    top = _git(root, "rev-parse", "--show-toplevel")
+    return root if top is not None and Path(top) == root and (root / "pyproject.toml").exists() else None
 
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)  # noqa: S607
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
+def revision() -> dict[str, Any] | None:
+    """Return the git commit of the kit's own files and whether they were changed since; None outside a checkout."""
+    root = checkout()
+    if root is None:
         return None
-    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    return {
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=60)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import jinja2
@@ -9,7 +10,7 @@ import jinja2
 from bench.errors import UserError
 from bench.i18n import language
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+TEMPLATES = Path(str(resources.files("bench") / "templates"))
 
 
 def template(name: str) -> jinja2.Template:
@@ -26,4 +27,4 @@ def template(name: str) -> jinja2.Template:
     try:
         return environment.get_template(name)
     except jinja2.TemplateNotFound as error:
-        raise UserError(f"{TEMPLATES / name}: not found; run from a complete checkout of the kit") from error
+        raise UserError(f"{TEMPLATES / name}: not found; install the kit again") from error

@@ -35,15 +35,15 @@ the machine of the run. Exit status: 0, or 2 with one line where there is nothin
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.predict",
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog=cli.program("predict"),
         description="Predict seconds and bytes of an epoch of each privacy mode from what a run has measured.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add(
         "run",
         metavar="RUN",
@@ -58,7 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--rtt", type=float, metavar="MS", help="round trip between a party and the arbiter, in milliseconds")
     add("--privacy", nargs="+", metavar="P", help="only these privacy modes")
     add("--against", nargs="+", metavar="RUN", type=Path, default=[], help="compare the model with these runs too")
-    chosen = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    chosen = parser().parse_args(arguments)
 
     def work() -> None:
         sys.stdout.write(as_text(chosen))

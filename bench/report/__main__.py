@@ -12,21 +12,26 @@ from bench.i18n import language
 from bench.report.writer import render
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.report",
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog=cli.program("report"),
         description="Write report.html of one or more runs again, from the files in their folders.",
         epilog="example: python -m bench.report results/20261123-140501-quick",
     )
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder")
-    parser.add_argument(
+    made.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder")
+    made.add_argument(
         "--lang",
         choices=list(language.LANGUAGES),
         default=language.DEFAULT,
         help="the report's language: zh (Chinese) writes report.zh.html instead of report.html",
     )
-    options = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    options = parser().parse_args(arguments)
 
     def work() -> None:
         for run in options.runs:

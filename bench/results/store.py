@@ -26,6 +26,7 @@ _KEYS = {
         "case,repeat,party,host,t,cpu_percent,rss,uss,read_bytes,write_bytes,net_sent,net_received"
     ).split(","),
 }
+_WHOLE = ("repeat", "epoch")
 _TEXT = dict.fromkeys(("case", "party", "role", "phase", "model", "host"), str)
 
 
@@ -150,8 +151,9 @@ def read_csv(folder: Path, name: str) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=[""])
         if not set(_KEYS[name]) <= set(table.columns):
             raise UserError(f"{path}: unexpected columns {list(table.columns)}; the file is damaged")
-        numbers = [column for column in table.columns if column not in _TEXT]
+        numbers = [column for column in table.columns if column not in _TEXT and column not in _WHOLE]
         return table.assign(
+            **{column: table[column].astype(int) for column in _WHOLE if column in table.columns},
             **{column: table[column].astype(float) for column in numbers},
             **{column: float("nan") for column in columns(name) if column not in table.columns},
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import cli
 from bench.data.kinds import KINDS
 from bench.engines.registry import ENGINES
 from bench.errors import UserError
@@ -38,7 +39,7 @@ exit status: 0 all cases ok, 1 a case failed, 2 wrong input, 130 interrupted
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run, and return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     for name in ("SIGTERM", "SIGHUP"):  # ended from outside, or the terminal closed: as with Ctrl-C
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.resume:
             return resume(Path(options.resume), options.lang)
-        command = ["python", "-m", "bench.run", *sys.argv[1:]]
+        command = [*cli.program("run").split(), *(sys.argv[1:] if arguments is None else arguments)]
         return start(schema.check(_plan(options)), Path(options.out), command, options.lang)
     except UserError as error:
         if options.debug:
@@ -60,14 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.run",
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog=cli.program("run"),
         description="Measure what federated logistic regression costs against centralised, and write a report.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add(
         "--suite",
         metavar="S",
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", metavar="RUN", help="finish an interrupted or failed run; other options but --lang do not apply")
     add("--list", action="store_true", help="show engines, privacy modes, datasets and suites")
     add("--debug", action="store_true", help="show where an error arose")
-    return parser
+    return made
 
 
 def _print_choices() -> None:

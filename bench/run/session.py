@@ -42,8 +42,6 @@ from bench.results.record import (
 from bench.run.progress import say
 from bench.suites.schema import Case, Suite
 
-_ROOT = Path(__file__).resolve().parents[2]
-
 RESUMED = Message(
     "resumed_elsewhere", gettext_noop("the run was resumed with another {facts}: its repeats are not alike")
 )
@@ -151,6 +149,7 @@ def new_record(session: Session, now: datetime, command: list[str], load_before:
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         run_id=session.folder.name,
+        kit_version=environment.version_of(environment.KIT),
         created=now.isoformat(timespec="seconds"),
         command=command,
         suite=SuiteFacts(checked.name, checked.title, checked.description),
@@ -170,7 +169,7 @@ def environment_facts(processes: int, load_before: list[float] | None) -> Enviro
 
 def revision() -> Revision | None:
     """Return the git revision of the kit; None where it is in no checkout."""
-    found = environment.revision(_ROOT)
+    found = environment.revision()
     return msgspec.convert(without_nulls(found), Revision) if found else None
 
 
@@ -246,7 +245,7 @@ def skip_or_not(record: RunRecord) -> None:
 def _note_other_environment(record: RunRecord) -> None:
     """Warn in the run when it goes on with another machine, other versions or other code than it began with."""
     began, now = record.environment, environment_facts(1, None)
-    names = ("cpu", "cores_available", "memory_bytes", "os", "kernel", "python", "packages")
+    names = ("cpu", "cores_available", "memory_bytes", "os", "kernel", "python", "packages", "blas")
     other = [name for name in names if getattr(began, name) != getattr(now, name)]
     code = revision()
     if record.revision != code:

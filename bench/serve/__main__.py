@@ -24,15 +24,15 @@ Exit status: 0 after Ctrl-C or SIGTERM, or 2 with one line where there is nothin
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.serve",
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog=cli.program("serve"),
         description="Serve a model of a run over HTTP, the way FATE-Serving answers.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("run", metavar="RUN", type=Path, help="a run folder")
     add("--case", metavar="ID", required=True, help="the case whose model is served, and the serviceId of requests")
     add("--repeat", type=int, metavar="N", help="the repeat it was trained in; default: the first that is finished")
@@ -40,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--host", default="127.0.0.1", help="address to listen on; any but a loopback address needs --token-file")
     add("--port", type=int, default=8059, help="default: 8059, as FATE-Serving's proxy; 0: any free one")
     add("--token-file", type=Path, metavar="F", help="a file whose one line callers must send as a bearer token")
-    chosen = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    chosen = parser().parse_args(arguments)
     return cli.exit_status(lambda: _serve(chosen))
 
 

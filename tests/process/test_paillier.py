@@ -232,7 +232,7 @@ def test_a_private_key_from_somebody_else_is_refused() -> None:
             return answers
 
     with pytest.raises(wire.WireError, match="sealed message that cannot be opened"):
-        Swapping(paillier, 5, SHORT).run(lambda *_: None)
+        Swapping(PAILLIER, 5, SHORT).run(lambda *_: None)
 
 
 @pytest.mark.parametrize("key_bits", [512, 2047, 4096, "2048", 2048.0, None])

@@ -23,7 +23,9 @@ from bench.errors import CaseError, UserError
 from bench.i18n.language import gettext_noop
 from bench.model.logistic import Training
 
-PYTHON = Path(__file__).resolve().parents[3] / ".fate" / "bin" / "python"
+_CHECKOUT = Path(__file__).resolve().parents[3]
+# Beside the Makefile that makes it; of an installed kit, in the folder that it is started in.
+PYTHON = (_CHECKOUT if (_CHECKOUT / "Makefile").exists() else Path.cwd()) / ".fate" / "bin" / "python"
 _GRACE_SECONDS = 120.0  # for a job to be stopped, beyond its time limit
 
 

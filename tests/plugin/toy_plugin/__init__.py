@@ -1,0 +1,1 @@
+"""What somebody else's distribution may bring to federated-bench."""
