@@ -69,6 +69,7 @@ lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
 	$(BIN)/shellcheck .ci/run roles/*/files/*.sh tests/testbed/testbed.sh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,12 @@ COMMAND = "federated-bench"
 def program(name: str) -> str:
     """Return how a program of the kit was called: "federated-bench run", or "python -m bench.run"."""
     return f"{COMMAND} {name}" if Path(sys.argv[0]).stem == COMMAND else f"python -m bench.{name}"
+
+
+def typed(path: Path) -> str:
+    """Return a path as a reader would type it: from the current folder if it is below, else the absolute one."""
+    whole = path.resolve()
+    return shlex.quote(str(whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole))
 
 
 def exit_status(work: Callable[[], int | None]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from bench.data import lending_club
 from bench.data.prepare import ONE_CLASS
 from bench.data.synthetic import TITLE as SYNTHETIC
-from bench.engines.federated.privacy.contract import Shape
+from bench.engines.federated.contract import Shape
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.registry import ENGINES
 from bench.engines.single.single_party import ITERATIONS

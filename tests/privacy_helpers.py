@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from bench.engines.federated.privacy.contract import PrivacyMode, Setup
+from bench.engines.federated.contract import PrivacyMode, Setup
 from bench.engines.training import AllReduce
 from bench.measure.spans import Recorder
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"{len(folders)} runs: at most {len(NAMES)} can be compared at once")
         runs = [open_run(folder) for folder in folders]
         if chosen.html is not None:
-            from bench.compare import page  # takes seconds to import, and imports this module
+            from bench.compare import page  # SciPy and the templates take seconds to import
 
             page.write(chosen.html, runs, limit, shlex.join([*cli.program("compare").split(), *words]))
         sys.stdout.write(as_text(runs, limit))

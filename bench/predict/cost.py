@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.engines import registry
-from bench.engines.federated.privacy.contract import PrivacyMode, Shape, Side
+from bench.engines.federated.contract import PrivacyMode, Shape, Side
 from bench.i18n.language import gettext, listed, ngettext
 from bench.i18n.messages import Message
 from bench.results.record import Operation, PartyTime

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.data import split
 from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines.contract import Job, Outcome
-from bench.engines.federated.privacy.contract import Setup
+from bench.engines.federated.contract import Setup
 from bench.engines.federated.privacy.dp import MODE as DP
 from bench.engines.registry import ENGINES
 from bench.measure.spans import Recorder

@@ -28,7 +28,7 @@ from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines import processes
 from bench.engines.contract import Job, Outcome
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy.contract import Setup, Shape
+from bench.engines.federated.contract import Setup, Shape
 from bench.engines.federated.privacy.masked import MODE as MASKED
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.federated.protocols import fixed_point, sealed, shamir

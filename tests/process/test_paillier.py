@@ -18,7 +18,7 @@ from bench.data import split
 from bench.data.prepare import Balance, prepare
 from bench.engines.contract import Job, Outcome
 from bench.engines.federated import wire
-from bench.engines.federated.privacy.contract import Setup, Shape, WrongBodyError
+from bench.engines.federated.contract import Setup, Shape, WrongBodyError
 from bench.engines.federated.privacy.paillier import MODE as PAILLIER
 from bench.engines.federated.privacy.registry import resolve_options
 from bench.engines.federated.protocols import paillier

@@ -12,7 +12,7 @@ from privacy_helpers import ROLES, Meeting, setup_of
 from bench.data import split
 from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines.contract import Job, Outcome
-from bench.engines.federated.privacy.contract import Setup, Shape, WrongBodyError
+from bench.engines.federated.contract import Setup, Shape, WrongBodyError
 from bench.engines.federated.privacy.paillier_host import MODE as PAILLIER_HOST
 from bench.engines.federated.privacy.registry import resolve_options
 from bench.engines.federated.protocols import paillier

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy.contract import Combine, Setup, WrongBodyError
+from bench.engines.federated.contract import Combine, Setup, WrongBodyError
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.processes import fail, leave, work
 from bench.errors import CaseError

@@ -18,7 +18,7 @@ import grpc
 import psutil
 
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy.contract import Setup, Talk
+from bench.engines.federated.contract import Setup, Talk
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.processes import JOINED, leave, work
 from bench.engines.training import load_shard

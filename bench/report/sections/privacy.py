@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from bench.cli import typed
 from bench.i18n import messages
 from bench.i18n.language import gettext, gettext_noop, listed, sequence
 from bench.pages import elements
 from bench.pages.elements import Cell, Plot, Table, repeats_of
 from bench.predict import cost
 from bench.report.section import Block, Command, Paragraph, Section, Subheading
-from bench.report.sections.reproduce import near
 from bench.results.record import PartyTime
 from bench.results.view import CaseView, RunView, is_arbiter
 from bench.stats import formatting
@@ -250,7 +250,7 @@ def _held_out(run: RunView) -> Iterator[Block]:
         )
         return
     errors = {check.case.label: error for check, _, _, error in found}
-    command = f"python -m bench.predict {near(run.folder)} --rows N --features D --parties K --bandwidth MBIT --rtt MS"
+    command = f"python -m bench.predict {typed(run.folder)} --rows N --features D --parties K --bandwidth MBIT --rtt MS"
     yield Paragraph(gettext("{verdict} The same model answers:", verdict=cost.verdict(errors)))
     yield Command(command)
     unit = formatting.time_unit(value for _, epoch, predicted, _ in found for value in (epoch.median, predicted))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
+from bench.cli import typed
 from bench.i18n import language
 from bench.i18n.language import gettext
 from bench.report.section import Block, Command, Paragraph, Section
@@ -27,7 +27,7 @@ class Reproduce(Section):
 
     def blocks(self, run: RunView) -> Sequence[Block]:
         """Return the revision and the commands."""
-        folder = near(run.folder)
+        folder = typed(run.folder)
         found: list[Block] = [Paragraph(_code(run))]
         command = shlex.join(run.record.command)
         found.append(Command(command) if command else Paragraph(gettext("The command was not recorded.")))
@@ -44,12 +44,6 @@ class Reproduce(Section):
 
 
 SECTION = Reproduce()
-
-
-def near(folder: Path) -> str:
-    """Return the path that a reader would type: from the current folder if it is below, else the absolute one."""
-    whole = folder.resolve()
-    return shlex.quote(str(whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole))
 
 
 def _code(run: RunView) -> str:

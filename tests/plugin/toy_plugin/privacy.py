@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from bench.engines.contract import Visibility
-from bench.engines.federated.privacy.contract import PrivacyMode, Protocol, Setup, Shape, Talk
+from bench.engines.federated.contract import PrivacyMode, Protocol, Setup, Shape, Talk
 from bench.engines.federated.privacy.plain import MODE as PLAIN
-from bench.engines.federated.privacy.plain import PlainProtocol
+from bench.engines.federated.protocols.plain import PlainProtocol
 from bench.engines.training import AllReduce
 from bench.errors import UserError
 from bench.model.logistic import Array, Training

@@ -11,7 +11,7 @@ from fixture_run import write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.engines.federated.privacy.contract import Shape
+from bench.engines.federated.contract import Shape
 from bench.engines.federated.privacy.registry import MODES
 from bench.predict import __main__ as cli_of_predict
 from bench.predict import cost

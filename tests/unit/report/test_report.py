@@ -685,7 +685,7 @@ def test_output_that_nobody_reads_ends_it_without_a_word(copy: Path) -> None:
 
 def test_a_missing_template_is_named(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template, "TEMPLATES", tmp_path)
-    with pytest.raises(UserError, match=r"report\.html\.j2: not found; run from a complete checkout"):
+    with pytest.raises(UserError, match=r"report\.html\.j2: not found; install the kit again"):
         writer.render(copy)
 
 

@@ -24,7 +24,7 @@ from page_helpers import Page, change
 
 from bench.data import kinds
 from bench.engines.federated.arbiter import WENT_ON
-from bench.engines.federated.privacy.contract import Shape
+from bench.engines.federated.contract import Shape
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.registry import ENGINES
 from bench.i18n import language, messages

@@ -24,9 +24,9 @@ import numpy as np
 
 from bench.engines import training as loop
 from bench.engines.contract import Visibility
-from bench.engines.federated.privacy.contract import PrivacyMode, Protocol, Setup, Shape
+from bench.engines.federated.contract import PrivacyMode, Protocol, Setup, Shape
 from bench.engines.federated.privacy.plain import MODE as PLAIN
-from bench.engines.federated.privacy.plain import PlainProtocol
+from bench.engines.federated.protocols.plain import PlainProtocol
 from bench.engines.training import AllReduce
 from bench.errors import UserError
 from bench.i18n.language import gettext_noop

@@ -7,24 +7,12 @@ from typing import Any
 
 from bench.engines.contract import Visibility
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy.contract import PrivacyMode, Protocol, Shape, Side
-from bench.engines.federated.protocols.shamir import SHARE_BYTES
+from bench.engines.federated.contract import PrivacyMode, Protocol, Shape, Side
+from bench.engines.federated.protocols.names import AGREE, INPUT, JOIN, KEYS, MAKE, MASK, SEAL, SHARE, UNMASK
+from bench.engines.federated.protocols.shamir import SHARE_BYTES, least_parties
 from bench.errors import UserError
 from bench.i18n.language import gettext_noop
 from bench.model.logistic import Training
-
-# Names of operations, which pages show.
-MASK = gettext_noop("mask, a number")
-AGREE = gettext_noop("agree on a secret")
-MAKE = gettext_noop("make a key pair")
-SHARE = gettext_noop("share, a term")
-SEAL = gettext_noop("seal or open")
-JOIN = gettext_noop("join shares, a term")
-
-
-def least_parties(options: Mapping[str, Any], parties: int) -> int:
-    """Return how many of ``parties`` must be left for a sum: by default more than half, and at least two."""
-    return int(options["threshold"] or max(2, parties // 2 + 1))
 
 
 class Masked(PrivacyMode):
@@ -33,7 +21,7 @@ class Masked(PrivacyMode):
     name, protects, order = "masked", True, 20
     description = "parties add random masks that cancel in the sum (secure aggregation, Bonawitz et al. 2017)"
     options = {"threshold": None}
-    setup_steps, steps = ("keys",), ("input", "unmask")
+    setup_steps, steps = (KEYS,), (INPUT, UNMASK)
     tolerates_dropout = True
     visibility = Visibility(
         arbiter=gettext_noop(
@@ -93,10 +81,10 @@ class Masked(PrivacyMode):
         result = wire_pb2.UnmaskedSum(
             total=bytes(body), next=wire_pb2.OthersKeys(public_keys=dict.fromkeys(ids, key), shares=boxes)
         ).ByteSize()
-        sent = wire.size_of_message(wire.label("input", wire.ROUND), body)
+        sent = wire.size_of_message(wire.label(INPUT, wire.ROUND), body)
         received = wire.size_of_answer(wire_pb2.Survivors(parties=ids).ByteSize())
         return (
-            sent + wire.size_of_message(wire.label("unmask", wire.ROUND), unmask),
+            sent + wire.size_of_message(wire.label(UNMASK, wire.ROUND), unmask),
             received + wire.size_of_answer(result),
         )
 

@@ -7,19 +7,14 @@ from typing import Any
 
 from bench.engines.contract import Visibility
 from bench.engines.federated import wire
-from bench.engines.federated.privacy.contract import PrivacyMode, Protocol, Shape, Side
+from bench.engines.federated.contract import PrivacyMode, Protocol, Shape, Side
+from bench.engines.federated.protocols.names import ADD, DECRYPT, ENCRYPT, KEYS
 from bench.engines.federated.protocols.packing import plan
 from bench.engines.federated.wire_pb2 import PaillierSum
 from bench.errors import UserError
 from bench.i18n.language import gettext_noop
 from bench.i18n.messages import Message
 from bench.model.logistic import Training
-
-KEYS = "keys"
-# Names of operations, which pages show.
-ENCRYPT = gettext_noop("encrypt")
-DECRYPT = gettext_noop("decrypt")
-ADD = gettext_noop("add")
 
 KEY_BITS = (1024, 2048, 3072)
 # NIST SP 800-57 part 1, revision 5, tables 2 and 4: a modulus of 2048 bits has the 112 bits of strength that are the

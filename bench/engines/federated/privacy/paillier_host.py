@@ -7,24 +7,15 @@ from typing import Any
 
 from bench.engines.contract import Visibility
 from bench.engines.federated import wire
-from bench.engines.federated.privacy.contract import PrivacyMode, Protocol, Shape, Side
-from bench.engines.federated.privacy.paillier import ADD, DECRYPT, ENCRYPT, KEYS, check_key_bits, short_key
+from bench.engines.federated.contract import PrivacyMode, Protocol, Shape, Side
+from bench.engines.federated.privacy.paillier import check_key_bits, short_key
+from bench.engines.federated.protocols.names import ADD, DECRYPT, ENCRYPT, KEYS, MULTIPLY, RENEW
+from bench.engines.federated.protocols.weights import FACTOR_BITS, GROWTH_BITS, MAGNITUDE_BITS, START_BITS
 from bench.engines.federated.wire_pb2 import EncryptedModel
 from bench.errors import UserError
 from bench.i18n.language import gettext_noop
 from bench.i18n.messages import Message
 from bench.model.logistic import Training
-
-RENEW = "renew"
-MULTIPLY = gettext_noop("multiply")
-
-# Bits behind the point of a weight that the arbiter has encrypted, and of the numbers that a host multiplies it by.
-START_BITS = 48
-FACTOR_BITS = 32
-# No weight that the arbiter encrypts is larger than 2^13 in magnitude; while a host trains, it may grow by four bits a
-# step. Hosts check before each step that what they cannot see has room.
-MAGNITUDE_BITS = 13
-GROWTH_BITS = 4
 
 _ROW_BY_ROW = Message(
     "row_by_row", gettext_noop("not done: FATE 1.8 would multiply row by row, which would take {time}")

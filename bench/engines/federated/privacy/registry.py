@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.engines.federated.privacy.contract import GROUP, PrivacyMode
+from bench.engines.federated.contract import GROUP, PrivacyMode
 from bench.errors import UserError
 from bench.model.logistic import Training
 from bench.plugins import discover

@@ -25,8 +25,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from bench.engines.federated import wire, wire_pb2
-from bench.engines.federated.privacy import masked
-from bench.engines.federated.privacy.contract import (
+from bench.engines.federated.contract import (
     Combine,
     Protocol,
     Setup,
@@ -36,7 +35,7 @@ from bench.engines.federated.privacy.contract import (
     sent_by,
     timed,
 )
-from bench.engines.federated.protocols import fixed_point, sealed, shamir
+from bench.engines.federated.protocols import fixed_point, names, sealed, shamir
 from bench.engines.federated.protocols.fixed_point import Format, Words
 from bench.engines.federated.wire import WireError
 from bench.engines.training import AllReduce
@@ -65,7 +64,7 @@ class MaskedProtocol(Protocol):
         """
         who, recorder, everybody = setup.party, setup.recorder, list(setup.roles)
         places = {party: place for place, party in enumerate(everybody, start=1)}
-        threshold = masked.least_parties(setup.options, len(everybody))
+        threshold = shamir.least_parties(setup.options, len(everybody))
         with recorder.span("encrypt"):
             own = sealed.KeyPair.make()
         public = wire.parse(wire_pb2.ByParty, talk(wire.JOIN, "", own.public)).values
@@ -74,7 +73,7 @@ class MaskedProtocol(Protocol):
         with recorder.span("encrypt"):
             boxes = {peer: sealed.agree(own.private, public[peer], "shares") for peer in everybody if peer != who}
             current, message = _new_sum(setup, everybody, boxes, places, threshold)
-        _take_keys(current, wire.parse(wire_pb2.OthersKeys, talk("keys", "", message.SerializeToString())))
+        _take_keys(current, wire.parse(wire_pb2.OthersKeys, talk(names.KEYS, "", message.SerializeToString())))
 
         def all_reduce(kind: str, vector: Array) -> Array:
             nonlocal current
@@ -82,7 +81,7 @@ class MaskedProtocol(Protocol):
             with recorder.span("encrypt"):
                 words = fixed_point.encode(vector, form, len(everybody))
                 body = fixed_point.to_bytes(_masked(setup, current, words, form))
-            answer = talk("input", kind, body)
+            answer = talk(names.INPUT, kind, body)
             with recorder.span("serialise"):
                 survivors = _survivors(answer, who, current, threshold)
             with recorder.span("decrypt"):
@@ -92,7 +91,7 @@ class MaskedProtocol(Protocol):
                 unmask.next.CopyFrom(message)
             with recorder.span("serialise"):
                 body = unmask.SerializeToString()
-            answer = talk("unmask", kind, body)
+            answer = talk(names.UNMASK, kind, body)
             with recorder.span("serialise"):
                 result = wire.parse(wire_pb2.UnmaskedSum, answer)
                 wire.check_length(result.total, len(vector), 8 * form.words)
@@ -106,7 +105,7 @@ class MaskedProtocol(Protocol):
     def arbiter(self, setup: Setup) -> Combine:
         """Return the function that passes keys on, adds up masked vectors, and takes the masks off their sum."""
         places = {party: place for place, party in enumerate(setup.roles, start=1)}
-        threshold = masked.least_parties(setup.options, len(places))
+        threshold = shamir.least_parties(setup.options, len(places))
         keys: dict[str, wire_pb2.MaskKeys] = {}
         inputs: dict[str, Words] = {}
 
@@ -115,10 +114,10 @@ class MaskedProtocol(Protocol):
             form = fixed_point.format_of(kind)
             if step == wire.JOIN:
                 return dict.fromkeys(bodies, sealed.public_keys(bodies))
-            if step == "keys":
+            if step == names.KEYS:
                 keys = {party: _parse(party, wire_pb2.MaskKeys, body) for party, body in bodies.items()}
                 return {party: others.SerializeToString() for party, others in _pass_on(keys).items()}
-            if step == "input":
+            if step == names.INPUT:
                 with setup.recorder.span("serialise"):
                     count = wire.lengths(setup.features)[kind]
                     inputs = {party: _words(party, body, count, form) for party, body in bodies.items()}
@@ -144,7 +143,7 @@ class MaskedProtocol(Protocol):
     def calibrate(self, setup: Setup, side: Side) -> dict[str, float]:
         """Return the CPU seconds of each operation by itself, measured now in this process."""
         parties, values = len(setup.roles), wire.lengths(setup.features)[wire.ROUND]
-        threshold = masked.least_parties(setup.options, parties)
+        threshold = shamir.least_parties(setup.options, parties)
         one, other, text = sealed.KeyPair.make(), sealed.KeyPair.make(), bytes(2 * shamir.SHARE_BYTES)
         key = sealed.agree(one.private, other.public, "mask")
         box, places = sealed.seal(key, text, ""), range(1, parties + 1)
@@ -152,16 +151,16 @@ class MaskedProtocol(Protocol):
         enough = {place: shares[place] for place in list(places)[:threshold]}
         mask = _stream(key, values, fixed_point.NARROW)
         mine = {
-            masked.MASK: timed(lambda: fixed_point.add(mask, _stream(key, values, fixed_point.NARROW))) / mask.size,
-            masked.AGREE: timed(lambda: sealed.agree(one.private, other.public, "mask")),
+            names.MASK: timed(lambda: fixed_point.add(mask, _stream(key, values, fixed_point.NARROW))) / mask.size,
+            names.AGREE: timed(lambda: sealed.agree(one.private, other.public, "mask")),
         }
         if side == "arbiter":
-            return {**mine, masked.JOIN: timed(lambda: shamir.join(enough)) / threshold}
+            return {**mine, names.JOIN: timed(lambda: shamir.join(enough)) / threshold}
         return {
             **mine,
-            masked.MAKE: timed(sealed.KeyPair.make),
-            masked.SHARE: timed(lambda: shamir.split(key, threshold, places)) / (threshold * parties),
-            masked.SEAL: (timed(lambda: sealed.seal(key, text, "")) + timed(lambda: sealed.unseal(key, box, ""))) / 2,
+            names.MAKE: timed(sealed.KeyPair.make),
+            names.SHARE: timed(lambda: shamir.split(key, threshold, places)) / (threshold * parties),
+            names.SEAL: (timed(lambda: sealed.seal(key, text, "")) + timed(lambda: sealed.unseal(key, box, ""))) / 2,
         }
 
 
@@ -180,9 +179,9 @@ def _new_sum(
             new.shares[member] = seed_share + key_share
         else:
             message.shares[member] = sealed.seal(boxes[member], seed_share + key_share, f"{setup.party}>{member}")
-    recorder.count(masked.MAKE)
-    recorder.count(masked.SHARE, 2 * threshold * len(members))
-    recorder.count(masked.SEAL, len(members) - 1)
+    recorder.count(names.MAKE)
+    recorder.count(names.SHARE, 2 * threshold * len(members))
+    recorder.count(names.SEAL, len(members) - 1)
     return new, message
 
 
@@ -200,8 +199,8 @@ def _masked(setup: Setup, current: _Sum, words: Words, form: Format) -> Words:
         if peer != setup.party:
             mask = _pair_mask(current.keys.private, public, len(words), form)
             total = fixed_point.add(total, mask if setup.party < peer else fixed_point.negate(mask))
-    setup.recorder.count(masked.AGREE, len(current.public_keys) - 1)
-    setup.recorder.count(masked.MASK, len(current.public_keys) * words.size)
+    setup.recorder.count(names.AGREE, len(current.public_keys) - 1)
+    setup.recorder.count(names.MASK, len(current.public_keys) * words.size)
     return total
 
 
@@ -238,7 +237,7 @@ def _reveal(setup: Setup, current: _Sum, survivors: list[str], boxes: Mapping[st
             message.seed_shares[peer] = both[: shamir.SHARE_BYTES]
         else:
             message.key_shares[peer] = both[shamir.SHARE_BYTES :]
-    setup.recorder.count(masked.SEAL, len(current.public_keys) - 1)
+    setup.recorder.count(names.SEAL, len(current.public_keys) - 1)
     return message
 
 
@@ -296,7 +295,7 @@ def _masks(
                 raise WrongBodyError(list(setup.roles)[place - 1], f"no share for {party}")
             shares[place] = given[party]
         secret = shamir.join(shares)
-        setup.recorder.count(masked.JOIN, len(shares))
+        setup.recorder.count(names.JOIN, len(shares))
         if party in inputs:
             masks.append(_stream(secret, count, form))
         else:
@@ -304,6 +303,6 @@ def _masks(
             for peer in inputs:
                 mask = _pair_mask(private, keys[peer].public_key, count, form)
                 masks.append(mask if peer < party else fixed_point.negate(mask))
-            setup.recorder.count(masked.AGREE, len(inputs))
-    setup.recorder.count(masked.MASK, len(masks) * count * form.words)
+            setup.recorder.count(names.AGREE, len(inputs))
+    setup.recorder.count(names.MASK, len(masks) * count * form.words)
     return _added(masks)

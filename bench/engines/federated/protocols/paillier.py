@@ -17,9 +17,9 @@ import gmpy2
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey, generate_paillier_keypair
 
 from bench.engines.federated import wire
-from bench.engines.federated.privacy.contract import Combine, Protocol, Setup, Side, Talk, sent_by, timed
-from bench.engines.federated.privacy.paillier import ADD, DECRYPT, ENCRYPT, KEYS
+from bench.engines.federated.contract import Combine, Protocol, Setup, Side, Talk, sent_by, timed
 from bench.engines.federated.protocols import sealed
+from bench.engines.federated.protocols.names import ADD, DECRYPT, ENCRYPT, KEYS
 from bench.engines.federated.protocols.packing import PackingError, plan
 from bench.engines.federated.wire_pb2 import ByParty, PaillierKeys, PaillierSum
 from bench.engines.training import AllReduce

@@ -34,7 +34,7 @@ from phe.paillier import EncryptedNumber, PaillierPrivateKey, PaillierPublicKey,
 
 from bench.engines import training as in_plain
 from bench.engines.federated import wire
-from bench.engines.federated.privacy.contract import (
+from bench.engines.federated.contract import (
     Combine,
     Protocol,
     Setup,
@@ -44,10 +44,10 @@ from bench.engines.federated.privacy.contract import (
     sent_by,
     timed,
 )
-from bench.engines.federated.privacy.paillier import ADD, DECRYPT, ENCRYPT, KEYS
-from bench.engines.federated.privacy.paillier_host import FACTOR_BITS, MAGNITUDE_BITS, MULTIPLY, RENEW, START_BITS
-from bench.engines.federated.privacy.plain import PlainProtocol
 from bench.engines.federated.protocols import paillier
+from bench.engines.federated.protocols.names import ADD, DECRYPT, ENCRYPT, KEYS, MULTIPLY, RENEW
+from bench.engines.federated.protocols.plain import PlainProtocol
+from bench.engines.federated.protocols.weights import FACTOR_BITS, MAGNITUDE_BITS, START_BITS
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
 from bench.engines.training import AllReduce
 from bench.errors import CaseError

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from bench.engines.federated.privacy.contract import WrongBodyError
+from bench.engines.federated.contract import WrongBodyError
 from bench.engines.federated.wire import KEY_BYTES, NONCE_BYTES, WireError
 from bench.engines.federated.wire_pb2 import ByParty
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 # The smallest prime above 2^256, so that every 32-byte secret is an element of the field.
 PRIME = 2**256 + 297
 SHARE_BYTES = 33
+
+
+def least_parties(options: Mapping[str, Any], parties: int) -> int:
+    """Return how many of ``parties`` must be left for a sum: by default more than half, and at least two."""
+    return int(options["threshold"] or max(2, parties // 2 + 1))
 
 
 def split(secret: bytes, threshold: int, places: Sequence[int]) -> list[bytes]:
