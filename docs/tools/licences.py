@@ -24,10 +24,11 @@ LONGEST_NAME = 60
 def licence(package: Distribution) -> str:
     """Return the licence that a package names: its SPDX expression, else its field License, else its classifiers."""
     metadata = package.metadata
-    field = (metadata.get("License") or "").strip().removeprefix("License :: ")
+    expression, field = ("".join(metadata.get_all(key) or []).strip() for key in ("License-Expression", "License"))
+    field = field.removeprefix("License :: ")
     named = field if field != "UNKNOWN" and "\n" not in field and len(field) <= LONGEST_NAME else ""
     classifiers = [entry.split(" :: ")[-1] for entry in metadata.get_all("Classifier") or [] if "License ::" in entry]
-    return metadata.get("License-Expression") or named or ", ".join(classifiers) or "not stated"
+    return expression or named or ", ".join(classifiers) or "not stated"
 
 
 def required(name: str, extra: str = "") -> dict[str, Distribution]:
