@@ -15,7 +15,7 @@ FATE_PACKAGES := roles/image/files/requirements.txt
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report messages test lint perf wire fate ansible load image testbed testbed-down test-cluster clean
+.PHONY: help setup bench report messages test lint types perf wire licences role-docs collection fate ansible load image testbed testbed-down test-cluster clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --strict
 	$(BIN)/shellcheck .ci/run roles/*/files/*.sh tests/testbed/testbed.sh
 
+types: $(VENV)/.dev ## check types only
+	$(BIN)/mypy
+
 fate: $(FATE)/.installed ## make FATE's own environment in .fate, for engine fate (1.6 GB; needs Python 3.11 and a C++ compiler)
 
 # Made aside and put in place whole: half an environment is none.
@@ -120,6 +123,15 @@ wire: $(VENV)/.dev ## generate the code of the parties' messages again, after a 
 	$(BIN)/python -m grpc_tools.protoc -I bench/engines/federated --python_out=bench/engines/federated \
 	  --pyi_out=bench/engines/federated bench/engines/federated/wire.proto
 
+licences: $(VENV)/.dev ## write the tables of docs/licences.md from what is installed (FATE's where .fate is there)
+	@$(BIN)/python docs/tools/licences.py docs/licences.md $(FATE)
+
+role-docs: $(VENV)/.dev ## write the tables of variables in roles/*/README.md from their argument_specs
+	@$(BIN)/python docs/tools/role_docs.py roles
+
+collection: $(VENV)/.ansible ## build the roles as an Ansible collection, federated_bench-fate-VERSION.tar.gz
+	@$(BIN)/ansible-galaxy collection build --force
+
 clean: ## remove the environments and what tools left behind; results stay
-	rm -rf $(VENV) $(FATE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FATE) build *.egg-info federated_bench-fate-*.tar.gz .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

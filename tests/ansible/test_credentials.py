@@ -20,7 +20,7 @@ PARTIES = ("10000", "9999")
 BOTH = ("certificates", "password")
 PASSWORDS = [f"{party}-rabbitmq" for party in PARTIES]
 
-rules = load(ROOT / "roles" / "credentials" / "filter_plugins" / "credentials.py")
+rules = load(ROOT / "plugins" / "filter" / "credentials.py")
 
 
 @dataclass

@@ -29,8 +29,8 @@ ROLE = ROOT / "roles" / "preflight"
 GIB = 1024**3
 
 
-rules = load(ROLE / "filter_plugins" / "preflight.py")
-probe = load(ROLE / "library" / "preflight_probe.py")
+rules = load(ROOT / "plugins" / "filter" / "preflight.py")
+probe = load(ROOT / "plugins" / "modules" / "preflight_probe.py")
 
 
 def write_archive(folder: Path, content: bytes = b"image", *, sidecar: str | None = None) -> Path:
@@ -734,7 +734,7 @@ def test_the_probe_runs_on_old_pythons(python: str, tmp_path: Path) -> None:
     program = shutil.which(python)
     if program is None or subprocess.run([program, "-c", ""], capture_output=True).returncode != 0:
         pytest.skip(f"no {python} on this machine")
-    copy = shutil.copy(ROLE / "library" / "preflight_probe.py", tmp_path)
+    copy = shutil.copy(ROOT / "plugins" / "modules" / "preflight_probe.py", tmp_path)
     subprocess.run([program, "-m", "py_compile", copy], check=True)
 
 

@@ -15,7 +15,7 @@ ROLE = ROOT / "roles" / "firewall"
 CHAIN = "FEDERATED-BENCH"
 PORTS = [{"port": 9443, "sources": ["192.168.52.132", "10.1.2.3/16", "2001:DB8:0::1"]}, {"port": 9380, "sources": []}]
 
-rules = load(ROLE / "filter_plugins" / "firewall_rules.py")
+rules = load(ROOT / "plugins" / "filter" / "firewall_rules.py")
 
 
 def words(version: int, ports: list[dict[str, Any]] = PORTS, networks: list[str] | None = None) -> list[str]:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 # Rules of one rank may come in any order (firewalld gives no other promise).
-FIRST, ALLOW, DROP = 0, 1, 2
+FIRST = 0
+ALLOW = 1
+DROP = 2
 
 
 def _network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
