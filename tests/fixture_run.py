@@ -19,14 +19,24 @@ from bench.engines.registry import ENGINES
 from bench.engines.single.single_party import ITERATIONS
 from bench.i18n.messages import Message
 from bench.measure.environment import GOVERNOR
+from bench.model.scoring import metrics
 from bench.results.record import SCHEMA_VERSION
 
-METRICS = (
-    "accuracy precision_0 recall_0 f1_0 precision_1 recall_1 f1_1 specificity auc ks average_precision log_loss"
-).split()
-BASE_SCORES = dict(
-    zip(METRICS, (0.648, 0.238, 0.634, 0.346, 0.912, 0.651, 0.759, 0.634, 0.695, 0.285, 0.922, 0.62), strict=True)
-)
+METRICS = tuple(metrics())
+BASE_SCORES = dict.fromkeys(METRICS, 0.5) | {
+    "accuracy": 0.648,
+    "f1_0": 0.346,
+    "f1_1": 0.759,
+    "precision_0": 0.238,
+    "precision_1": 0.912,
+    "recall_0": 0.634,
+    "recall_1": 0.651,
+    "specificity": 0.634,
+    "auc": 0.695,
+    "ks": 0.285,
+    "average_precision": 0.922,
+    "log_loss": 0.62,
+}
 PARTIES = [
     {"party": "9999", "role": "guest"},
     {"party": "9998", "role": "host"},

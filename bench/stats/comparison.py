@@ -128,10 +128,13 @@ def _half_of_welch(x: Array, y: Array) -> float:
 
     The degrees of freedom are those of Welch's equation 22 (Satterthwaite's approximation).
     """
-    parts = [float(np.var(values, ddof=1)) / len(values) for values in (x, y)]
-    variance = sum(parts)
-    freedom = variance**2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (x, y), strict=True))
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
+    errors = [float(np.std(values, ddof=1)) / math.sqrt(len(values)) for values in (x, y)]
+    largest = max(errors)
+    if largest == 0:  # the values differ by less than a standard deviation can hold
+        return 0.0
+    shares = [(error / largest) ** 2 for error in errors]  # squares of the errors themselves could vanish
+    freedom = sum(shares) ** 2 / sum(share**2 / (len(values) - 1) for share, values in zip(shares, (x, y), strict=True))
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(sum(shares)) * largest
 
 
 def _compare_constants(a: float, b: float, kind: Literal["ratio", "difference"], differs: Verdict) -> Comparison:

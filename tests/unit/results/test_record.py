@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.i18n.messages import Message
+from bench.i18n.messages import Message, as_line, english
 from bench.results import record, store
 from bench.results.view import open_run
 
@@ -116,6 +116,37 @@ def test_lines_are_sentences_of_older_versions_or_messages(tmp_path: Path) -> No
     assert first == "as it was recorded once"
     assert second == Message("busy", "busy with {n} others", {"n": 3})
     assert str(second) == "busy with 3 others"
+
+
+def as_version_2(content: dict[str, Any]) -> dict[str, Any]:
+    """The same run in the words of schema version 2, whose lines are sentences."""
+    older = {**deepcopy(content), "schema_version": 2}
+    del older["kit_version"]
+    for case in older["cases"]:
+        for key in ("kind", "platform", "protected"):
+            del case[key]
+        seen = case.pop("visibility", {})
+        case["learns"] = {key.replace("assumptions", "assumes"): line for key, line in seen.items()}
+        case["lost_parties"] = case.pop("dropped_out", [])
+        case["notes"] = [f"repeat {note['repeat']}: {_english(note['line'])}" for note in case["notes"]]
+    return older
+
+
+def _english(line: Any) -> str:
+    return english(as_line(line))
+
+
+def test_a_run_of_schema_version_2_is_read_with_the_words_of_today(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", protected=True)
+    content = json.loads((run / "run.json").read_text())
+    content["cases"][3]["dropped_out"] = [{"repeat": 2, "party": "9998"}]
+    newer, older = record.from_json(content), record.from_json(as_version_2(content))
+    for ours, theirs in zip(newer.cases, older.cases, strict=True):
+        for key in ("kind", "platform", "protected", "visibility", "dropped_out", "metrics", "time"):
+            assert getattr(ours, key) == getattr(theirs, key), key
+        lines = [f"repeat {note.repeat}: {english(note.line)}" for note in ours.notes]
+        assert [note.line for note in theirs.notes] == lines
+    assert {case.kind for case in older.cases} == {"centralised", "local", "federated"}
 
 
 def test_the_schema_that_is_written_down_is_that_of_the_code() -> None:
