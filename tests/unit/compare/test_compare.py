@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fixture_run import write_run
-from helpers import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from page_helpers import Page, change
@@ -523,7 +520,8 @@ def test_a_page_that_cannot_be_written_is_named(
     assert str(page) in bad.err
 
 
-def test_help_has_examples() -> None:
-    line = [sys.executable, "-m", "bench.compare", "--help"]
-    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "examples:" in done.stdout
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main_of_compare.main(["--help"])
+    assert caught.value.code == 0
+    assert "examples:" in capsys.readouterr().out
