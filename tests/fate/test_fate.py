@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from helpers import only_run, started, wait_for, write_csv, write_suite
+from helpers import LIMIT, only_run, started, wait_for, write_csv, write_suite
 
 from bench.engines.fate import engine
 from bench.results.store import read_csv
@@ -105,7 +105,7 @@ def fate_run(tmp_path_factory: pytest.TempPathFactory) -> FateRun:
         defaults={"training": training},
     )
     with started("--suite", suite, "--out", out) as process:
-        output, said = process.communicate(timeout=1200)
+        output, said = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, output + said
     folder = only_run(out)
     return FateRun(folder, json.loads((folder / "run.json").read_text()), said, process.pid)
@@ -204,10 +204,10 @@ def _small_suite(folder: Path) -> Path:
 @needs_fate
 def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), 120, "rows are being uploaded")
+        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), "rows are being uploaded")
         (server,) = (words for words in fate_processes(process.pid) if "fate_flow_server.py" in words)
         os.kill(int(server.split()[0]), signal.SIGKILL)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 1
     (case,) = json.loads((only_run(tmp_path / "out") / "run.json").read_text())["cases"]
     assert case["status"] == "failed" and "FATE Flow" in case["error"], case["error"]
@@ -218,9 +218,9 @@ def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: 
 @needs_fate
 def test_ctrl_c_ends_fate_too(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), 120, "FATE Flow starts")
+        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), "FATE Flow starts")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert fate_processes(process.pid) == []
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from fate1_helpers import JOB, Server, finished, ok, running, tasks_of
-from helpers import wait_for
+from helpers import LIMIT, wait_for
 
 from bench.fate1.client import Federation, Paillier, render
 from bench.model.logistic import Training
@@ -38,7 +38,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_command_line(server: Server) -> None:
@@ -99,9 +99,9 @@ def test_an_interrupt_stops_the_job(server: Server, number: signal.Signals) -> N
         text=True,
     )
     try:
-        wait_for(lambda: server.bodies("tracking/component/metric_data"), 30, "the job being watched")
+        wait_for(lambda: server.bodies("tracking/component/metric_data"), "the job being watched")
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
         process.wait()

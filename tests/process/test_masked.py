@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import bench, dataset, in_training, only_run, run_json, started, wait_for, write_suite
+from helpers import LIMIT, bench, dataset, in_training, only_run, run_json, started, wait_for, write_suite
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -45,7 +45,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 def train(rows: Prepared, folder: Path, privacy: str, **settings: Any) -> Outcome:
     training = Training(**{"epochs": 12, **settings})
-    return ENGINES["federated"].train(Job(training, privacy, {}, rows, dataset().features, 1, folder / privacy, 60.0))
+    return ENGINES["federated"].train(Job(training, privacy, {}, rows, dataset().features, 1, folder / privacy, LIMIT))
 
 
 @pytest.mark.parametrize("aggregation", ["fedsgd", "fedavg"])
@@ -93,7 +93,7 @@ def test_a_party_that_is_killed_in_the_middle_is_outlived(tmp_path: Path) -> Non
     with started("--suite", suite, "--out", out) as process:
         in_training(process.pid, "two-left.1", "9998-host").send_signal(signal.SIGKILL)
         in_training(process.pid, "too-few.1", "9998-host").send_signal(signal.SIGKILL)
-        shown, _ = process.communicate(timeout=120)
+        shown, _ = process.communicate(timeout=LIMIT)
     run = run_json(only_run(out))
     outlived, ended = run["cases"]
     assert outlived["status"] == "ok", shown
@@ -121,7 +121,7 @@ class Tap:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        address = wait_for(self.real.exists, 60, "the arbiter listens") and json.loads(self.real.read_text())["address"]
+        address = wait_for(self.real.exists, "the arbiter listens") and json.loads(self.real.read_text())["address"]
         host, port = address.split(":")
         processes.leave(self.own, {"address": f"127.0.0.1:{self.listener.getsockname()[1]}"})
         while True:
@@ -185,7 +185,7 @@ def seen_by_the_arbiter(folder: Path, privacy: str, seed: int) -> list[wire_pb2.
     ]
     arbiter = {**shared, "address": str(folder / "arbiter.json")}
     workers.append(Worker("10000", "arbiter", "bench.engines.federated.arbiter", arbiter, folder / "arbiter"))
-    processes.run(workers, 60.0, lambda _: None)
+    processes.run(workers, LIMIT, lambda _: None)
     tap.listener.close()
     return [message for stream in tap.streams for message in messages(bytes(stream))]
 
@@ -238,7 +238,7 @@ def test_a_party_that_fails_by_itself_is_no_party_lost(rows: Prepared, tmp_path:
     np.save(odd.folder / "y.npy", np.load(shards[1].folder / "y.npy")[:-3])
     for place, (broken, complaint) in enumerate(((gone, r"status 1: .*X\.npy"), (odd, r"status 1: ValueError"))):
         prepared = replace(rows, shards=(shards[0], broken, shards[2]))
-        job = Job(Training(epochs=5), "masked", {}, prepared, features, 1, tmp_path / str(place), 60.0)
+        job = Job(Training(epochs=5), "masked", {}, prepared, features, 1, tmp_path / str(place), LIMIT)
         with pytest.raises(CaseError, match=r"^party 9998 \(host\) ended with " + complaint):
             ENGINES["federated"].train(job)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from helpers import SmallRun, dataset, wait_for
+from helpers import LIMIT, SmallRun, dataset, wait_for
 
 from bench.data import split
 from bench.data.prepare import Balance, prepare
@@ -158,10 +158,10 @@ def test_the_sampler_counts_child_processes_with_their_party() -> None:
     with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE) as process:
         try:
             tree = psutil.Process(process.pid)
-            wait_for(lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), 20, "the child is there")
+            wait_for(lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), "the child is there")
             with Sampler({"9999/guest": process.pid}, hertz=50) as samples:
                 for memory in ("rss", "uss"):
-                    wait_for(partial(sampled, samples, memory, 60e6), 20, memory)
+                    wait_for(partial(sampled, samples, memory, 60e6), memory)
         finally:
             process.communicate(b"\n")
     rows = [row for row in samples.rows if row["party"] == "9999/guest"]
@@ -173,10 +173,10 @@ def test_the_sampler_counts_child_processes_with_their_party() -> None:
 def test_a_process_that_has_ended_is_no_longer_sampled() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         with Sampler({"9999/guest": process.pid}, hertz=50) as samples:
-            wait_for(lambda: any(row["party"] for row in samples.rows), 20, "a sample")
+            wait_for(lambda: any(row["party"] for row in samples.rows), "a sample")
             process.communicate(b"\n")
             count = len(samples.rows)
-            wait_for(lambda: [row["party"] for row in samples.rows[count:]].count("") > 3, 20, "samples of the host")
+            wait_for(lambda: [row["party"] for row in samples.rows[count:]].count("") > 3, "samples of the host")
         assert all(row["party"] == "" for row in samples.rows[-2:])
 
 
@@ -190,21 +190,19 @@ def test_a_process_that_starts_later_is_followed_as_a_party_of_its_own() -> None
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout and starter.stdin
         pid = int(starter.stdout.readline())
-        starter.wait(20)
+        starter.wait(LIMIT)
         tree = psutil.Process(pid)
-        wait_for(
-            lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), 20, "the grandchild is there"
-        )
+        wait_for(lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), "the grandchild is there")
         (held,) = (below.pid for below in tree.children())
         sampler = Sampler({}, hertz=50)
         with sampler as samples:
             sampler.follow("9999/flow", pid)
-            wait_for(partial(sampled, samples, "rss", 60e6), 20, "the whole tree")
+            wait_for(partial(sampled, samples, "rss", 60e6), "the whole tree")
             sampler.follow("9999/guest", held)
-            wait_for(lambda: any(row["party"] == "9999/guest" for row in samples.rows), 20, "a party of its own")
+            wait_for(lambda: any(row["party"] == "9999/guest" for row in samples.rows), "a party of its own")
             sampler.follow("9998/host", pid_of_nobody())
             starter.stdin.close()
-            wait_for(lambda: not samples.rows[-2]["party"], 20, "both have ended")
+            wait_for(lambda: not samples.rows[-2]["party"], "both have ended")
     apart = {row["t"]: row["rss"] for row in samples.rows if row["party"] == "9999/guest"}
     rest = [row["rss"] for row in samples.rows if row["party"] == "9999/flow" and row["t"] in apart]
     assert max(apart.values()) > 60e6 > max(rest)
@@ -263,13 +261,13 @@ class Forwarder:
             self._server.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._server.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(LIMIT)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 party, _ = self._server.accept()
-                wait_for(self._arbiter.exists, 30, "the arbiter listens")
+                wait_for(self._arbiter.exists, "the arbiter listens")
                 host, port = json.loads(self._arbiter.read_text())["address"].split(":")
                 arbiter = socket.create_connection((host, int(port)))
                 for source, target, way in ((party, arbiter, "sent"), (arbiter, party, "received")):
@@ -307,7 +305,7 @@ def test_wire_bytes_are_those_that_a_relay_counts(tmp_path: Path, forwarder: For
         for s in rows.shards
     ]
     workers.append(Worker("10000", "arbiter", "bench.engines.federated.arbiter", arbiter, tmp_path / "arbiter"))
-    finished = processes.run(workers, 60.0, lambda _: None)
+    finished = processes.run(workers, LIMIT, lambda _: None)
     forwarder.close()
     wires = [left.result["wire"] for left in finished if "wire" in left.result]
     assert len(wires) == 2
