@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import yaml
+from helpers import LIMIT
 
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def run_play(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=LIMIT,
     )
     return Run(process.returncode, process.stdout)
 

@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_LOANS = ROOT.parent / "shared" / "data" / "loan.csv.gz"
 """Real loans, where the machine has them."""
 
+LIMIT = 900.0
+"""Seconds that a process under test may take: far more than it needs on a machine that is busy with other things."""
+
 FEATURES = ["age", "weight", "dose", "pulse", "score"]
 TRUE_WEIGHTS = np.array([1.2, -0.8, 0.5, 0.0, 0.3])
 Array = NDArray[np.float64]
@@ -78,7 +81,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bench.run", *map(str, arguments)]
 
 
-def bench(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def bench(*arguments: object, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
 
@@ -135,11 +138,11 @@ def worker(runner: int, case: str, who: str) -> psutil.Process | None:
 
 def in_training(runner: int, case: str, who: str) -> psutil.Process:
     """Wait until the process of ``who`` has exchanged some hundred messages, and return it."""
-    process = wait_for(lambda: worker(runner, case, who), 60, f"{who} of {case} starts")
+    process = wait_for(lambda: worker(runner, case, who), LIMIT, f"{who} of {case} starts")
     assert isinstance(process, psutil.Process)
-    wait_for(lambda: len(established(process)) > 0, 60, f"{who} of {case} is connected")
+    wait_for(lambda: len(established(process)) > 0, LIMIT, f"{who} of {case} is connected")
     before = process.num_ctx_switches().voluntary
-    wait_for(lambda: process.num_ctx_switches().voluntary > before + 300, 60, f"{who} of {case} trains")
+    wait_for(lambda: process.num_ctx_switches().voluntary > before + 300, LIMIT, f"{who} of {case} trains")
     return process
 
 

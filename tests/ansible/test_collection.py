@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_helpers import ROOT, Run, local_parties
+from helpers import LIMIT
 
 COLLECTION = "federated_bench.fate"
 GALAXY: dict[str, Any] = yaml.safe_load((ROOT / "galaxy.yml").read_text())
@@ -33,7 +34,7 @@ def run(program: str, *arguments: str, folder: Path) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
     assert process.returncode == 0, process.stdout
     return Run(process.returncode, process.stdout)

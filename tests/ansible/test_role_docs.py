@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ansible_helpers import ROOT
+from helpers import LIMIT
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
@@ -22,7 +23,7 @@ def copied_roles(folder: Path) -> Path:
 
 def write_tables(roles: Path) -> None:
     tool = ROOT / "docs" / "tools" / "role_docs.py"
-    subprocess.run([sys.executable, str(tool), str(roles)], check=True, capture_output=True, text=True, timeout=60)
+    subprocess.run([sys.executable, str(tool), str(roles)], check=True, capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_every_readme_is_up_to_date(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from helpers import dataset, only_run, started, wait_for, write_csv, write_suite
+from helpers import LIMIT, dataset, only_run, started, wait_for, write_csv, write_suite
 
 from bench.data import split
 from bench.data.prepare import Balance, prepare
@@ -25,7 +25,7 @@ from bench.engines.fate import engine, hosts, outcome
 from bench.errors import CaseError, UserError
 from bench.model.logistic import Training
 from bench.results.store import read_csv
-from bench.run import runner
+from bench.run import hosts as run_hosts
 
 FATE_TRAINING = Training(epochs=12, learning_rate=0.05, aggregation="fedavg")
 EPOCHS, WARMUP = 12, 2
@@ -80,11 +80,11 @@ def test_cases_between_hosts_are_left_to_those_who_run_there(
     assert [case["status"] for case in run["cases"]] == ["ok", "pending"] and run["finished"] is None
     assert "site.yml" in capsys.readouterr().out
     # What the hosts bring is collected: here only the word of a watch, that its party failed.
-    said = runner.order_hosts(folder, 1, tmp_path / "orders")
+    said = run_hosts.order(folder, 1, tmp_path / "orders")
     assert said["cases"] == {"hosts": ["9999", "9998", "10000"]}
     verdict = {"status": "stopped", "fault": "party 9998 (host): RabbitMQ has ended", "own": True}
     (tmp_path / "orders" / "hosts" / "9998" / "verdict.json").write_text(json.dumps(verdict))
-    assert runner.collect_hosts(folder, 1, tmp_path / "orders") == [
+    assert run_hosts.collect(folder, 1, tmp_path / "orders") == [
         "hosts: repeat 1: party 9998 (host): RabbitMQ has ended"
     ]
     # A failure between hosts is no work for this machine, and stays.
@@ -178,7 +178,7 @@ def fate_run(tmp_path_factory: pytest.TempPathFactory) -> FateRun:
         defaults={"training": training},
     )
     with started("--suite", suite, "--out", out) as process:
-        output, said = process.communicate(timeout=1200)
+        output, said = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, output + said
     folder = only_run(out)
     return FateRun(folder, json.loads((folder / "run.json").read_text()), said, process.pid)
@@ -277,10 +277,10 @@ def _small_suite(folder: Path) -> Path:
 @needs_fate
 def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), 120, "rows are being uploaded")
+        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), LIMIT, "rows are being uploaded")
         (server,) = (words for words in fate_processes(process.pid) if "fate_flow_server.py" in words)
         os.kill(int(server.split()[0]), signal.SIGKILL)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 1
     (case,) = json.loads((only_run(tmp_path / "out") / "run.json").read_text())["cases"]
     assert case["status"] == "failed" and "FATE Flow" in case["error"], case["error"]
@@ -291,9 +291,9 @@ def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: 
 @needs_fate
 def test_ctrl_c_ends_fate_too(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), 120, "FATE Flow starts")
+        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), LIMIT, "FATE Flow starts")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert fate_processes(process.pid) == []
 

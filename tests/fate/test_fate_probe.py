@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+from helpers import LIMIT
 
 from bench.engines.fate import engine, order, spans
 from bench.errors import CaseError
@@ -164,7 +165,7 @@ def _python(folder: Path, program: str, **environment: str) -> str:
         env=_environment(folder, **environment),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr

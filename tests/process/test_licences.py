@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import LIMIT, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,7 +22,7 @@ def write_tables(folder: Path, fate: Path) -> Path:
     """Run the tool on a copy of the page."""
     page = Path(shutil.copy(PAGE, folder))
     tool = ROOT / "docs" / "tools" / "licences.py"
-    subprocess.run([sys.executable, str(tool), str(page), str(fate)], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, str(tool), str(page), str(fate)], check=True, capture_output=True, timeout=LIMIT)
     return page
 
 

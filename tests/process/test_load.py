@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from helpers import ROOT, only_run, wait_for, write_csv, write_suite
+from helpers import LIMIT, ROOT, only_run, wait_for, write_csv, write_suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -281,13 +281,13 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
             if process.poll() is None:  # it ends its locust then
                 process.send_signal(signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
-                    process.communicate(timeout=60)
+                    process.communicate(timeout=LIMIT)
             process.kill()
 
 
 def load(*arguments: object) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "bench.load", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=400)
+    return subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
 
 
 def measured(run: Path) -> list[dict[str, Any]]:
@@ -499,7 +499,7 @@ def test_a_service_that_dies_ends_the_test_and_what_is_finished_stays(run: Path,
         assert process.stdout is not None and process.stderr is not None
         assert "step 1" in "".join(process.stdout.readline() for _ in range(2))
         server.kill()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == 1, errors
     assert "the service stopped answering" in errors
     (found,) = measured(run)
@@ -512,9 +512,11 @@ def test_ctrl_c_keeps_the_finished_steps_and_leaves_nothing_running(run: Path, s
     with started(*serving_options(run, service, "--rate", *range(50, 100), "--seconds", 2, "--ramp", 0)) as process:
         assert process.stdout is not None
         assert "step 1" in "".join(process.stdout.readline() for _ in range(2))
-        children = wait_for(lambda: psutil.Process(process.pid).children(recursive=True), 20, "the second step begins")
+        children = wait_for(
+            lambda: psutil.Process(process.pid).children(recursive=True), LIMIT, "the second step begins"
+        )
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == 130, errors
     assert "interrupted" in errors and "Traceback" not in errors
     assert psutil.wait_procs(children, timeout=10)[1] == []
@@ -535,7 +537,7 @@ def test_a_token_is_sent(run: Path, trained: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         source = watch.Source("metrics", (), f"{url}/metrics")
         with watch.watched(os.getpid(), source, TOKEN) as seen:
-            wait_for(lambda: sum(who == watch.SERVER for _, who, _, _ in seen.samples) >= 2, 30, "two readings")
+            wait_for(lambda: sum(who == watch.SERVER for _, who, _, _ in seen.samples) >= 2, LIMIT, "two readings")
     assert TOKEN not in (run / "load.json").read_text() and measured(run)[0]["steps"][0]["errors"] == {}
     # Where the service's processes cannot be seen, its own figures tell: a second reading gives CPU.
     readings = [(cpu, rss) for _, who, cpu, rss in seen.samples if who == watch.SERVER]
@@ -547,7 +549,7 @@ def test_the_locust_file_works_by_itself(trained: Path, service: str) -> None:
     model = trained / "models" / "loans.1.centralised.json"
     words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", service, "--case", "loans"]
     words += ["--model-file", str(model), "--users", "2", "--run-time", "1s", "--only-summary", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     (stats,) = json.loads(done.stdout)
     assert (stats["name"], stats["num_failures"]) == ("inference", 0) and stats["num_requests"] > 10
@@ -555,7 +557,7 @@ def test_the_locust_file_works_by_itself(trained: Path, service: str) -> None:
 
 def test_the_kit_s_own_process_stays_without_gevent() -> None:
     code = "import bench.load.__main__, bench.report, sys; sys.exit('gevent' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT).returncode == 0
     assert "gevent" not in sys.modules and "pytest_locust" not in sys.modules
 
 
@@ -709,7 +711,7 @@ def test_a_token_is_read_once(run: Path, trained: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "bench.load", "--token-file", f"/dev/fd/{reading}", "--rate", "20", *QUICK]
     with serving(trained, "--case", "loans", "--token-file", tmp_path / "token") as (url, _):
         words += map(str, serving_options(run, url))
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, pass_fds=[reading])
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT, pass_fds=[reading])
     os.close(reading)
     assert done.returncode == 0, done.stderr
     assert measured(run)[0]["steps"][0]["errors"] == {}
@@ -717,7 +719,7 @@ def test_a_token_is_read_once(run: Path, trained: Path, tmp_path: Path) -> None:
 
 def test_what_the_locust_file_cannot_read_ends_it(trained: Path, service: str) -> None:
     words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", service, "--run-time", "1s"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 2 and "what is to be asked cannot be read" in done.stderr
 
 
@@ -782,7 +784,7 @@ def flow(folder: Path) -> Iterator[str]:
             below = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
             assert process.wait(60) == 0
-            assert psutil.wait_procs(below, timeout=30)[1] == []
+            assert psutil.wait_procs(below, timeout=LIMIT)[1] == []
             assert not list(folder.glob("bench-fate-*"))
         finally:
             process.kill()
@@ -814,7 +816,7 @@ def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path, monke
             assert any("waiting for the jobs" in line for line in process.stdout)
             assert set(states()) & {"waiting", "running"}
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=LIMIT)
             assert process.returncode == 130, errors
         assert set(states()) <= {"success", "canceled", "failed"}
         # One whose submission was not answered in time is found, and stopped, too.
@@ -824,7 +826,7 @@ def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path, monke
             submitted.submit()
         (job,) = submitted.jobs
         assert job["error"] == "not answered" and "job_id" not in job
-        wait_for(lambda: submitted.end(0) == [] and "job_id" in job, 60, "the job is found, and ends")
+        wait_for(lambda: submitted.end(0) == [] and "job_id" in job, LIMIT, "the job is found, and ends")
         assert job["status"] in {"success", "canceled"} and len(submitted.jobs) == 1
 
 
@@ -949,10 +951,10 @@ def test_locust_does_not_outlive_the_kit(
                         return child
             return None
 
-        locust = wait_for(found, 60, "locust runs")
+        locust = wait_for(found, LIMIT, "locust runs")
         process.send_signal(number)
         assert process.wait(60) == status
-        wait_for(lambda: not locust.is_running() or locust.status() == psutil.STATUS_ZOMBIE, 30, "locust has ended")
+        wait_for(lambda: not locust.is_running() or locust.status() == psutil.STATUS_ZOMBIE, LIMIT, "locust has ended")
 
 
 def test_an_interrupt_before_the_first_step_is_one_line(run: Path) -> None:
@@ -961,7 +963,7 @@ def test_an_interrupt_before_the_first_step_is_one_line(run: Path) -> None:
         with started(*serving_options(run, url)) as process:
             silent.accept()
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=LIMIT)
     assert (process.returncode, errors.splitlines()[-1]) == (130, "interrupted") and "Traceback" not in errors
 
 
@@ -969,7 +971,7 @@ def test_an_interrupt_before_the_first_step_is_one_line(run: Path) -> None:
 
 
 def test_a_minute_of_load_without_growth_in_memory(steady: subprocess.Popen[str]) -> None:
-    out, errors = steady.communicate(timeout=180)
+    out, errors = steady.communicate(timeout=LIMIT)
     assert steady.returncode == 0, errors
     (found,) = measured(steady.run)  # type: ignore[attr-defined]
     assert found["steps"][0]["errors"] == {} and found["steps"][0]["requests"] > 5000

@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import SmallRun
-from helpers import dataset, wait_for
+from helpers import LIMIT, dataset, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -212,10 +212,12 @@ def test_the_sampler_counts_child_processes_with_their_party() -> None:
     with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE) as process:
         try:
             tree = psutil.Process(process.pid)
-            wait_for(lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), 20, "the child is there")
+            wait_for(
+                lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), LIMIT, "the child is there"
+            )
             with Sampler({"9999/guest": process.pid}, hertz=50) as samples:
                 for memory in ("rss", "uss"):
-                    wait_for(partial(sampled, samples, memory, 60e6), 20, memory)
+                    wait_for(partial(sampled, samples, memory, 60e6), LIMIT, memory)
         finally:
             process.communicate(b"\n")
     rows = [row for row in samples.rows if row["party"] == "9999/guest"]
@@ -227,10 +229,10 @@ def test_the_sampler_counts_child_processes_with_their_party() -> None:
 def test_a_process_that_has_ended_is_no_longer_sampled() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         with Sampler({"9999/guest": process.pid}, hertz=50) as samples:
-            wait_for(lambda: any(row["party"] for row in samples.rows), 20, "a sample")
+            wait_for(lambda: any(row["party"] for row in samples.rows), LIMIT, "a sample")
             process.communicate(b"\n")
             count = len(samples.rows)
-            wait_for(lambda: [row["party"] for row in samples.rows[count:]].count("") > 3, 20, "samples of the host")
+            wait_for(lambda: [row["party"] for row in samples.rows[count:]].count("") > 3, LIMIT, "samples of the host")
         assert all(row["party"] == "" for row in samples.rows[-2:])
 
 
@@ -253,12 +255,12 @@ def test_a_process_that_starts_later_is_followed_as_a_party_of_its_own() -> None
         sampler = Sampler({}, hertz=50)
         with sampler as samples:
             sampler.follow("9999/flow", pid)
-            wait_for(partial(sampled, samples, "rss", 60e6), 20, "the whole tree")
+            wait_for(partial(sampled, samples, "rss", 60e6), LIMIT, "the whole tree")
             sampler.follow("9999/guest", held)
-            wait_for(lambda: any(row["party"] == "9999/guest" for row in samples.rows), 20, "a party of its own")
+            wait_for(lambda: any(row["party"] == "9999/guest" for row in samples.rows), LIMIT, "a party of its own")
             sampler.follow("9998/host", pid_of_nobody())
             starter.stdin.close()
-            wait_for(lambda: not samples.rows[-2]["party"], 20, "both have ended")
+            wait_for(lambda: not samples.rows[-2]["party"], LIMIT, "both have ended")
     apart = {row["t"]: row["rss"] for row in samples.rows if row["party"] == "9999/guest"}
     rest = [row["rss"] for row in samples.rows if row["party"] == "9999/flow" and row["t"] in apart]
     assert max(apart.values()) > 60e6 > max(rest)
@@ -347,7 +349,7 @@ class Forwarder:
         with suppress(OSError):
             while True:
                 party, _ = self._server.accept()
-                wait_for(self._arbiter.exists, 30, "the arbiter listens")
+                wait_for(self._arbiter.exists, LIMIT, "the arbiter listens")
                 host, port = json.loads(self._arbiter.read_text())["address"].split(":")
                 arbiter = socket.create_connection((host, int(port)))
                 for source, target, way in ((party, arbiter, "sent"), (arbiter, party, "received")):

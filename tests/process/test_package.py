@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import ROOT, only_run
+from helpers import LIMIT, ROOT, only_run
 from page_helpers import Page
 
 BROUGHT = ("pyproject.toml", "README.md", "LICENSE", "bench", "templates", "tests/plugin")
@@ -23,7 +23,7 @@ BROUGHT = ("pyproject.toml", "README.md", "LICENSE", "bench", "templates", "test
 def built(source: Path, folder: Path) -> Path:
     """Build a wheel from a folder that nothing else uses; no index is asked."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True, timeout=600)
+    subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True, timeout=LIMIT)
     return next(folder.glob("*.whl"))
 
 
@@ -55,14 +55,14 @@ def installed(wheel: Path, sources: Path, tmp_path_factory: pytest.TempPathFacto
     plugin = built(sources / "tests" / "plugin", tmp_path_factory.mktemp("plugin"))
     pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet", "--no-deps"]
     # Versions of the kit that the other folder may hold are hidden, not removed.
-    subprocess.run([*pip, "--no-index", "--ignore-installed", str(wheel), str(plugin)], check=True, timeout=600)
+    subprocess.run([*pip, "--no-index", "--ignore-installed", str(wheel), str(plugin)], check=True, timeout=LIMIT)
     return place / "bin"
 
 
 def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [str(installed / "federated-bench"), *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_the_wheel_carries_what_the_kit_reads(wheel: Path) -> None:
@@ -98,7 +98,7 @@ def test_shells_complete_its_programs_and_options(installed: Path, tmp_path: Pat
     ask = f"""{script.stdout}
     COMP_WORDS=(federated-bench run --pri); COMP_CWORD=2; COMP_LINE='federated-bench run --pri'
     _shtab_federated_bench; printf '%s\\n' "${{COMPREPLY[@]}}" """
-    answer = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=LIMIT)
     assert answer.stdout.split() == ["--privacy"], answer.stderr
     for words in (["--help"], ["run", "--help"]):
         assert "federated-bench run" in run(installed, tmp_path, *words).stdout

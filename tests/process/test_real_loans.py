@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers import REAL_LOANS
+from helpers import LIMIT, REAL_LOANS
 
 from bench.model.scoring import metrics
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not LOANS.exists(), reason=f"no real loans at {L
 
 def run(out: Path, *options: str) -> Path:
     command = [sys.executable, "-m", "bench.run", "--data", str(LOANS), "--out", str(out), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     (folder,) = out.iterdir()
     return folder

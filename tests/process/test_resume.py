@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import SmallRun
-from helpers import bench, in_training, only_run, run_json, started, wait_for, worker, write_csv, write_suite
+from helpers import LIMIT, bench, in_training, only_run, run_json, started, wait_for, worker, write_csv, write_suite
 
 from bench.results import store
 from bench.run.__main__ import main
@@ -63,18 +63,18 @@ def workers_of(runner: int) -> list[psutil.Process]:
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:
-    wait_for(lambda: not any(process.is_running() for process in processes), 10, "no process is left")
+    wait_for(lambda: not any(process.is_running() for process in processes), LIMIT, "no process is left")
 
 
 def interrupted(suite_file: Path, out: Path, case: str, blow: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Run until a repeat of the federated case is in training, send the runner a signal, and wait for its end."""
     with started("--suite", suite_file, "--out", out) as process:
-        wait_for(lambda: worker(process.pid, case, "9998-host"), 60, f"{case} starts")
+        wait_for(lambda: worker(process.pid, case, "9998-host"), LIMIT, f"{case} starts")
         in_training(process.pid, case, "9998-host")
         below = workers_of(process.pid)
         assert len(below) == 4
         process.send_signal(blow)
-        shown, progress = process.communicate(timeout=60)
+        shown, progress = process.communicate(timeout=LIMIT)
         assert_gone(below)
         return subprocess.CompletedProcess([str(process.pid)], process.returncode, shown, progress)
 
@@ -127,7 +127,7 @@ def test_a_runner_that_is_killed_takes_its_processes_along(tmp_path: Path) -> No
 def test_a_failed_case_is_resumed_and_the_finished_ones_are_not(tmp_path: Path) -> None:
     with started("--suite", suite(tmp_path, repeats=1), "--out", tmp_path / "out") as process:
         in_training(process.pid, "together.1", "9998-host").kill()
-        _, progress = process.communicate(timeout=60)
+        _, progress = process.communicate(timeout=LIMIT)
     assert process.returncode == 1
     folder = only_run(tmp_path / "out")
     assert "together FAILED: party 9998 (host) died" in progress

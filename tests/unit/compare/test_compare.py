@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fixture_run import write_run
-from helpers import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from page_helpers import Page, change
@@ -521,9 +518,3 @@ def test_a_page_that_cannot_be_written_is_named(
     bad = capsys.readouterr()
     assert (bad.out, len(bad.err.splitlines())) == ("", 1)
     assert str(page) in bad.err
-
-
-def test_help_has_examples() -> None:
-    line = [sys.executable, "-m", "bench.compare", "--help"]
-    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "examples:" in done.stdout
