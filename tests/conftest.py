@@ -16,7 +16,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 pytest_plugins = ["fate1_server", "no_process"]
 # Or joblib starts a process to count the machine's cores.
-os.environ.setdefault("LOKY_MAX_CPU_COUNT", "2")
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 # Processes that a test starts must find the package, installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
