@@ -439,7 +439,8 @@ def test_the_knee_of_a_service_that_takes_its_time(run: Path) -> None:
     tries = [step["rate"] for step in found["steps"] if step["rate"] == failed]
     assert len(tries) == 2  # a rate that fails is measured again
     assert all(step["failed"] for step in found["steps"] if step["rate"] == failed)
-    assert f"knee: {formatting.number(at)} requests/s were held with p99 within 300 ms" in done.stdout
+    said = f"maximum sustainable throughput: {formatting.number(at)} requests/s were held with p99 within 300 ms"
+    assert said in done.stdout
 
 
 def test_a_stall_is_seen_in_the_open_loop_only(run: Path) -> None:
