@@ -3,20 +3,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers import bench, only_run, write_csv, write_suite
+from helpers import SmallRun, bench, only_run, write_csv, write_suite
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-pytest_plugins = ["fate1_server", "no_process"]
-# Or joblib starts a process to count the machine's cores.
-os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 # Processes that a test starts must find the package, installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
@@ -26,23 +20,6 @@ settings.load_profile("untimed")
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C; what the tests start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@dataclass(frozen=True)
-class SmallRun:
-    """A finished run of every engine on a table and test file of its own, two repeats."""
-
-    folder: Path
-    inputs: Path
-    suite: Path
-    process: subprocess.CompletedProcess[str]
-    run: dict[str, Any]
-
-    @property
-    def data_options(self) -> list[str]:
-        """How its data were named on the command line."""
-        files = ["--data", str(self.inputs / "table.csv"), "--test", str(self.inputs / "test.csv")]
-        return [*files, "--label", "ill", "--id", "patient"]
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from bench.data import split
 from bench.data.prepare import Balance, Prepared, prepare
-from bench.engines import registry
 from bench.engines.contract import Job, Outcome
 from bench.engines.registry import ENGINES
-from bench.errors import CaseError, UserError
+from bench.errors import CaseError
 from bench.model import logistic
 from bench.model.logistic import Training
 
@@ -250,10 +249,3 @@ def test_a_shard_that_is_gone_ends_the_case_by_name(prepared: Callable[[str], Pr
     job = Job(Training(epochs=5), "plain", {}, broken, dataset().features, 1, tmp_path / "job", 60.0)
     with pytest.raises(CaseError, match=r"^party 9998 \(host\) ended with status 1: .*X\.npy"):
         ENGINES["federated"].train(job)
-
-
-def test_what_an_engine_cannot_do_is_refused() -> None:
-    with pytest.raises(UserError, match="'spark' is unknown; choose from centralised, local, federated"):
-        registry.check("spark", "plain", {}, Training(), 3)
-    with pytest.raises(UserError, match="'paillier' is not available with engine centralised"):
-        registry.check("centralised", "paillier", {}, Training(), 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from doc_examples import write_example
-from helpers import ROOT, only_run
+from helpers import LIMIT, ROOT, only_run
 from page_helpers import Page
 
 EXAMPLES = {
@@ -54,7 +54,7 @@ def site(tmp_path: Path) -> Path:
 def run(site: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-m", "bench.run", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_examples_are_listed_run_and_shown(site: Path, tmp_path: Path) -> None:

@@ -6,22 +6,29 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
-from fate1_server import (
-    JOB,
-    TRAINING,
-    Server,
-    finished,
-    ok,
-    running,
-    tasks_of,
-)
+from fate1_helpers import JOB, Server, finished, ok, running, tasks_of
 from helpers import LIMIT, wait_for
 
-from bench.fate1 import client
 from bench.fate1.client import Federation, Paillier, render
 from bench.model.logistic import Training
+
+TRAINING = Training(aggregation="fedavg")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.closing.set()
+        running.shutdown()
+        thread.join()
+
 
 # --- the command line -------------------------------------------------------------------------------------------------
 
@@ -32,12 +39,6 @@ def command(*arguments: str) -> list[str]:
 
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=LIMIT)
-
-
-def test_help_says_what_it_does_not_do(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        client.main(["--help"])
-    assert "no probe can be loaded" in " ".join(capsys.readouterr().out.split())
 
 
 def test_command_line(server: Server) -> None:
@@ -77,29 +78,6 @@ def test_command_line_writes_json(server: Server) -> None:
     federation = Federation({"1": ("a", "b"), "2": ("a", "b")}, "1", ("2",), "3")
     settings = Training("sgd", 0.15, 1e-5, 7, 500, 1e-4, "fedavg")
     assert server.bodies("job/submit") == [render(federation, settings, "1.8.0", "ill", Paillier(2048, 3))]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--flow", "here", "--table", "a/b"], "error: --flow: 'here' is not HOST:PORT"),
-        (["--flow", "h:99999", "--table", "a/b"], "error: --flow: 'h:99999' is not HOST:PORT"),
-        (["--flow", "h:1", "--table", "rows"], "error: --table: 'rows' is not NAMESPACE/NAME or PARTY=NAMESPACE/NAME"),
-        (["--flow", "h:1", "--table", "a/b", "5=a/b"], "error: --table: '5=a/b': '5' is not one of 9999, 9998, 10000"),
-        (["--flow", "h:1", "--table", "9999=a/b"], "error: party 9998: no table is named for it"),
-        (["--flow", "h:1", "--table", "a/b", "--epochs", "0"], "error: training.epochs: 0 is not a whole number"),
-        (["--flow", "h:1", "--table", "a/b", "--time-limit", "-1"], "argument --time-limit: invalid"),
-        (["--flow", "h:1"], "the following arguments are required: --table"),
-    ],
-)
-def test_wrong_input(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        status = client.main(arguments)
-    except SystemExit as ended:  # argparse
-        status = int(str(ended.code))
-    out, errors = capsys.readouterr()
-    assert (status, out) == (2, "")
-    assert said in errors.splitlines()[-1]
 
 
 def test_a_failed_job_ends_with_status_1(server: Server) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import SmallRun
+from helpers import SmallRun
 from page_helpers import Page
 
 from bench.report import writer

@@ -518,3 +518,10 @@ def test_a_page_that_cannot_be_written_is_named(
     bad = capsys.readouterr()
     assert (bad.out, len(bad.err.splitlines())) == ("", 1)
     assert str(page) in bad.err
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main_of_compare.main(["--help"])
+    assert caught.value.code == 0
+    assert "examples:" in capsys.readouterr().out

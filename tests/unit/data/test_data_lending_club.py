@@ -20,7 +20,7 @@ Edit = Callable[[list[dict[str, str]]], None]
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("loans") / "loan.csv"
-    synthetic.write(path, 12_000, seed=3)
+    synthetic.write(path, 5_000, seed=3)
     return path
 
 
@@ -104,7 +104,8 @@ def test_every_container_gives_the_same_data(made_up: Path, tmp_path: Path) -> N
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         target.write(made_up, "data/loan.csv")
     frame_path = str(tmp_path / "plain.parquet")
-    duckdb.sql(f"COPY (FROM read_csv('{made_up}', sample_size = -1)) TO '{frame_path}'")
+    with duckdb.connect() as connection:
+        connection.sql(f"COPY (FROM read_csv('{made_up}', sample_size = -1)) TO '{frame_path}'")
     Path(frame_path).rename(parquet)
     plain = lending_club.load(made_up)
     for path in (packed, archive, parquet):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.balance import smote
@@ -172,6 +172,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
         run(tmp_path / "file")
 
 
+@settings(max_examples=30)
 @given(zeros=st.integers(0, 12), ones=st.integers(0, 12), seed=st.integers(0, 100))
 def test_smote_balances_and_stays_within_the_minority(zeros: int, ones: int, seed: int) -> None:
     y = np.random.default_rng(seed).permutation(np.repeat([0.0, 1.0], [zeros, ones]))

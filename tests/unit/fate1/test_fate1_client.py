@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from fate1_server import (
-    JOB,
-    PARTIES,
-    TRAINING,
-    Server,
-    finished,
-    in_turn,
-    loss_reply,
-    ok,
-    refused,
-    running,
-    task,
-    tasks_of,
-)
+from fate1_helpers import JOB, PARTIES, Server, finished, in_turn, loss_reply, ok, refused, running, task, tasks_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +23,7 @@ from bench.model.logistic import Training
 
 TABLES = {party: ("experiment", f"loans_{party}") for party in ("9999", "9998", "10000")}
 THESIS = Federation(TABLES)
+TRAINING = Training(aggregation="fedavg")
 SGD = Training(aggregation="fedavg", optimiser="sgd")
 
 # What FATE's HomoLR takes; FATE refuses a job that names anything else.
@@ -46,6 +36,17 @@ ACCEPTED = {
     | {"re_encrypt_batches", "early_stopping_rounds", "use_first_metric_only", "use_proximal", "mu"},
     "1.11.2": COMMON_KEYS,
 }
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.closing.set()
+        running.shutdown()
+        thread.join()
 
 
 def start(server: Server, training: Training = TRAINING, **settings: Any) -> client.Result:
@@ -497,3 +498,32 @@ def test_upload_is_refused(server: Server, tmp_path: Path, reply: dict[str, Any]
 def test_upload_without_a_file(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.csv: cannot be read: No such file"):
         upload(server.flow, tmp_path / "absent.csv", "bench", "rows")
+
+
+def test_help_says_what_it_does_not_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        client.main(["--help"])
+    assert "no probe can be loaded" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--flow", "here", "--table", "a/b"], "error: --flow: 'here' is not HOST:PORT"),
+        (["--flow", "h:99999", "--table", "a/b"], "error: --flow: 'h:99999' is not HOST:PORT"),
+        (["--flow", "h:1", "--table", "rows"], "error: --table: 'rows' is not NAMESPACE/NAME or PARTY=NAMESPACE/NAME"),
+        (["--flow", "h:1", "--table", "a/b", "5=a/b"], "error: --table: '5=a/b': '5' is not one of 9999, 9998, 10000"),
+        (["--flow", "h:1", "--table", "9999=a/b"], "error: party 9998: no table is named for it"),
+        (["--flow", "h:1", "--table", "a/b", "--epochs", "0"], "error: training.epochs: 0 is not a whole number"),
+        (["--flow", "h:1", "--table", "a/b", "--time-limit", "-1"], "argument --time-limit: invalid"),
+        (["--flow", "h:1"], "the following arguments are required: --table"),
+    ],
+)
+def test_wrong_input(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = client.main(arguments)
+    except SystemExit as ended:  # argparse
+        status = int(str(ended.code))
+    out, errors = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert said in errors.splitlines()[-1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from sklearn import metrics
@@ -13,6 +13,7 @@ from bench.model.scoring import score
 NOTHING, ONE = np.zeros(1), np.ones(1)
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 200))
 def test_scores_are_those_of_the_libraries(seed: int, rows: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from fixture_run import write_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_helpers import Page, change, made
 
@@ -63,6 +63,7 @@ SCORE = st.floats(0, 1).map(lambda value: round(value, 6))
 REPEATS = st.lists(st.tuples(SCORE, SCORE, SCORE), min_size=1, max_size=5)
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["1/99", "10/90", "30/70", "label:2:0.1", "column:year:2"]), REPEATS))
 def test_what_is_said_is_what_the_intervals_say(splits: dict[str, list[tuple[float, float, float]]]) -> None:
     run = made(splits)

@@ -1,8 +1,9 @@
-"""Records as a served model reads them: as the training did, or refused."""
+"""Records of callers: which are read, and which are refused."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -17,7 +18,9 @@ from bench.model.logistic import row_probability, rows_probability
 from bench.model.scoring import predicted
 from bench.serve.app import served
 
+Array = np.ndarray[Any, np.dtype[np.float64]]
 Record = dict[str, Any]
+
 
 texts = st.text(" 0123456789.+-eE_%nainfmothsyr<\t\n\u00a0\u3000\x1c\u0661", max_size=12)
 texts |= st.sampled_from(
@@ -26,12 +29,18 @@ texts |= st.sampled_from(
 texts |= st.floats().map(repr)
 
 
-@given(texts)
+@pytest.fixture(scope="module")
+def sql() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@given(text=texts)
 @settings(max_examples=300, deadline=None)
-def test_text_becomes_the_number_that_sql_makes_of_it(text: str) -> None:
+def test_text_becomes_the_number_that_sql_makes_of_it(sql: duckdb.DuckDBPyConnection, text: str) -> None:
     assume("+-" not in text)  # SQL reads "+-1" as -1
     conversions = ", ".join(lending_club.CONVERSIONS[rule].format("$text") for rule in RULES)
-    wanted = duckdb.execute(f"SELECT {conversions}", {"text": text}).fetchone()
+    wanted = sql.execute(f"SELECT {conversions}", {"text": text}).fetchone()
     assert wanted is not None
     for (name, rule), number in zip(RULES.items(), wanted, strict=True):
         try:

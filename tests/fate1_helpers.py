@@ -1,22 +1,18 @@
-"""A FATE Flow 1.x that answers as it is told, and what its tests share."""
+"""A FATE Flow 1.x that is none: an HTTP server on loopback that answers as FATE's documentation and source say."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from bench.fate1 import flow
 from bench.fate1.flow import Flow
-from bench.model.logistic import Training
 
 JOB = "202611061608424372620"
-TRAINING = Training(aggregation="fedavg")
 PARTIES = [("guest", "9999"), ("host", "9998"), ("host", "10000"), ("arbiter", "10000")]
 
 
@@ -69,17 +65,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
         pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.closing.set()
-        running.shutdown()
-        thread.join()
 
 
 def ok(data: Any = None, **more: Any) -> dict[str, Any]:

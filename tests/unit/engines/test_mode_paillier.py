@@ -1,3 +1,5 @@
+"""Mode paillier: packing, sums under encryption, and what the arbiter is sent."""
+
 from __future__ import annotations
 
 import math

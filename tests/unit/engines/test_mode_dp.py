@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 from dp_accounting import GaussianDpEvent, SelfComposedDpEvent
 from dp_accounting.rdp import RdpAccountant
-from helpers import dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import split
-from bench.data.prepare import Balance, Prepared, prepare
 from bench.engines.federated.contract import Setup
 from bench.engines.federated.privacy.dp import MODE as DP
 from bench.measure.spans import Recorder
@@ -47,11 +44,6 @@ def test_one_row_moves_the_sum_by_the_clip_at_most(seed: int, limit: float, rows
     assert moved <= limit * (1 + 1e-9) + 1e-9
     one = logistic.loss_and_gradient(X[:1], y[:1], weights).gradient
     assert moved == pytest.approx(min(limit, np.linalg.norm(one)), rel=1e-6, abs=1e-9)
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    return prepare(dataset(), split.parse("25/25/50"), Balance("none"), 0.3, 1, tmp_path_factory.mktemp("rows"))
 
 
 @pytest.mark.parametrize("protects", ["row", "party"])
