@@ -15,7 +15,7 @@ FATE_PACKAGES := roles/image/files/requirements.txt
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report messages test lint types perf wire licences role-docs collection fate ansible load image testbed testbed-down test-cluster clean
+.PHONY: help setup bench report messages test test-fast lint types perf wire licences role-docs collection fate ansible load image testbed testbed-down test-cluster clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ messages: $(VENV)/.dev ## bring the catalogues of the report's messages up to da
 	  --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 	@rm bench/i18n/locale/report.pot
 	@$(BIN)/pybabel --quiet compile --domain report --directory bench/i18n/locale
+
+test-fast: $(VENV)/.dev ## run the tests that start no process, in under a minute
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 test: $(VENV)/.dev ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -72,7 +72,10 @@ def in_words(made: Mapping[str, Any]) -> str:
 
 
 def find_knee(test: LoadTest, target: Target, first: float, bound: float, times: Times, gone: Any) -> None:
-    """Search the knee, and keep each step. ``gone`` says whether the service has stopped to answer."""
+    """Search for the maximum sustainable throughput, and keep each step.
+
+    ``gone`` says whether the service has stopped to answer.
+    """
     tries = Counter[float]()
 
     def measure(rate: float) -> Outcome:

@@ -63,7 +63,13 @@ def parser() -> argparse.ArgumentParser:
     add("--raw", action="store_true", help="serving: send columns of the raw file instead of features")
     add("--token-file", type=Path, metavar="F", help="a file whose one line is sent as a bearer token")
     add("--loop", choices=("open", "closed"), default="open", help="open: requests are due at a rate (default)")
-    add("--rate", type=float, nargs="+", metavar="R", help="open loop: requests/s; default: search the knee")
+    add(
+        "--rate",
+        type=float,
+        nargs="+",
+        metavar="R",
+        help="open loop: requests/s; default: search for the maximum sustainable throughput",
+    )
     add("--users", type=int, nargs="+", metavar="N", help=f"closed loop: callers; default: {' '.join(map(str, USERS))}")
     add("--p99", type=float, metavar="MS", help="open loop: what p99 may be; default: 50, for flow 1000")
     add("--seconds", type=int, metavar="S", help=f"what is measured of each step, whole; default: {SECONDS}")

@@ -1,1 +1,1 @@
-"""The model that every engine of ours trains."""
+"""The model that every built-in engine trains."""

@@ -1,4 +1,4 @@
-"""Binary logistic regression: loss, gradient and optimisers, as pure functions that every engine of ours shares.
+"""Binary logistic regression: loss, gradient and optimisers, as pure functions that every built-in engine shares.
 
 Weights are one vector of ``features + 1`` numbers; the last one is the intercept. The objective over n rows is
 

@@ -82,7 +82,11 @@ def parser() -> argparse.ArgumentParser:
     add("--charged-off-share", type=float, metavar="SHARE", help="subsample loans so that Charged Off has this share")
     add("--engine", nargs="+", metavar="E", help="only the suite's cases of these engines")
     add("--privacy", nargs="+", metavar="P", help="only the suite's cases of these privacy modes")
-    add("--split", metavar="SPLIT", help="how rows are spread, for example 25/25/50 or label:3:0.5 (docs/data.md)")
+    add(
+        "--split",
+        metavar="SPLIT",
+        help="how rows are split over the parties, for example 25/25/50 or label:3:0.5 (docs/data.md)",
+    )
     add("--repeats", type=int, metavar="N", help="how often each case runs, each time on a fresh split")
     add("--out", default="results", metavar="DIR", help="where result folders go; default: results")
     add(
@@ -92,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
         help="write the report in this language too; zh: report.zh.html",
     )
     add("--resume", metavar="RUN", help="finish an interrupted or failed run; other options but --lang do not apply")
-    add("--list", action="store_true", help="show engines, privacy modes, datasets and suites")
+    add("--list", action="store_true", help="show engines, privacy modes, datasets, metrics and suites")
     add("--debug", action="store_true", help="show where an error arose")
     return made
 

@@ -61,7 +61,8 @@ _log = logging.getLogger("uvicorn.error")
 class Served:
     """A model in memory, under the name ``service``; ``read`` turns a record into a row of its features.
 
-    ``weights`` are its coefficients, its intercept, and the training's means and deviations; ``arrays`` are the same.
+    ``weights`` are its coefficients, its intercept, and the training's means and standard deviations; ``arrays`` are
+    the same.
     ``about`` is what answers say of the model; ``opening`` and ``closing`` stand before and after the score in an
     answer to a single inference, ``batch_opening`` before the scores of a batch.
     """

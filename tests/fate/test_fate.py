@@ -18,7 +18,7 @@ from helpers import LIMIT, only_run, started, wait_for, write_csv, write_suite
 
 from bench.engines.fate import engine
 from bench.results.store import read_csv
-from bench.run import runner
+from bench.run import hosts as run_hosts
 
 EPOCHS, WARMUP = 12, 2
 needs_fate = pytest.mark.skipif(engine.missing() is not None, reason=str(engine.missing()))
@@ -55,11 +55,11 @@ def test_cases_between_hosts_are_left_to_those_who_run_there(
     assert [case["status"] for case in run["cases"]] == ["ok", "pending"] and run["finished"] is None
     assert "site.yml" in capsys.readouterr().out
     # What the hosts bring is collected: here only the word of a watch, that its party failed.
-    said = runner.order_hosts(folder, 1, tmp_path / "orders")
+    said = run_hosts.order(folder, 1, tmp_path / "orders")
     assert said["cases"] == {"hosts": ["9999", "9998", "10000"]}
     verdict = {"status": "stopped", "fault": "party 9998 (host): RabbitMQ has ended", "own": True}
     (tmp_path / "orders" / "hosts" / "9998" / "verdict.json").write_text(json.dumps(verdict))
-    assert runner.collect_hosts(folder, 1, tmp_path / "orders") == [
+    assert run_hosts.collect(folder, 1, tmp_path / "orders") == [
         "hosts: repeat 1: party 9998 (host): RabbitMQ has ended"
     ]
     # A failure between hosts is no work for this machine, and stays.
@@ -204,7 +204,7 @@ def _small_suite(folder: Path) -> Path:
 @needs_fate
 def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), "rows are being uploaded")
+        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), LIMIT, "rows are being uploaded")
         (server,) = (words for words in fate_processes(process.pid) if "fate_flow_server.py" in words)
         os.kill(int(server.split()[0]), signal.SIGKILL)
         output, _ = process.communicate(timeout=LIMIT)
@@ -218,7 +218,7 @@ def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: 
 @needs_fate
 def test_ctrl_c_ends_fate_too(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), "FATE Flow starts")
+        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), LIMIT, "FATE Flow starts")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LIMIT)
     assert process.returncode == 130

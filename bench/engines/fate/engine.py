@@ -39,7 +39,7 @@ class SecureAggregation(Privacy):
             "the sum of all parties' weights and losses of each round, and each party's number of rows"
         ),
         parties=gettext_noop("the average of the weights; of two parties, each can take away its own part"),
-        assumptions=gettext_noop("the arbiter colludes with nobody, and no party is lost: the job ends there"),
+        assumptions=gettext_noop("the arbiter colludes with nobody, and no party drops out: the job would end"),
     )
 
 

@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).parent / "party"
 
 @dataclass(frozen=True)
 class Scaling:
-    """The columns' means and deviations over the training rows of all parties, (d,) each.
+    """The columns' means and standard deviations over the training rows of all parties, (d,) each.
 
     FATE's HomoLR does not scale. The parties' common moments are computed by the measuring program, which holds all
     rows anyway; in the embedded engine the parties exchange sums for them.

@@ -199,10 +199,10 @@ def _cost_of_sampling(folder: Path) -> dict[str, float]:
 
 
 def _samples(costs: Mapping[Path, Mapping[str, float]]) -> Samples:
-    """Put together what the watches sampled; their own cost is that of the dearest."""
+    """Put together what the watches sampled; their own cost is that of the most expensive."""
     rows = [line for folder in costs for line in read_lines(folder / "samples.jsonl") if "party" in line]
-    dearest = max(costs.values(), key=lambda cost: cost.get("cpu_seconds", 0.0), default={})
-    return Samples(rows, None, dearest.get("seconds", 0.0), dearest.get("cpu_seconds", 0.0))
+    costliest = max(costs.values(), key=lambda cost: cost.get("cpu_seconds", 0.0), default={})
+    return Samples(rows, None, costliest.get("seconds", 0.0), costliest.get("cpu_seconds", 0.0))
 
 
 def gather_logs(folder: Path, log: Path) -> None:

@@ -21,7 +21,7 @@ JOIN = "join"
 SUM = "sum"
 # What is added up in every epoch; "sums" and "squares" come before, for the scaling.
 ROUND = "round"
-# What a party says last: without it, a stream that ends is a party lost.
+# What a party says last: without it, a stream that ends is a party that dropped out.
 LEAVE = wire_pb2.FromParty(kind="leave").SerializeToString()
 # gRPC puts one byte (compressed or not) and a four-byte length before every message.
 GRPC_PREFIX_BYTES = 5

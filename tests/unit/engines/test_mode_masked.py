@@ -95,7 +95,7 @@ def test_a_sealed_message_opens_for_its_receiver_only() -> None:
     ):
         with pytest.raises(wire.WireError, match="cannot be opened"):
             sealed.unseal(wrong_key, wrong_box, context)
-    with pytest.raises(wire.WireError, match="public key that is none"):
+    with pytest.raises(wire.WireError, match="public key that is not valid"):
         sealed.agree(one.private, bytes(32), "shares")
 
 

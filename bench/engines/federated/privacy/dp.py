@@ -9,10 +9,10 @@ the noise has a standard deviation of ``noise_multiplier * 2 clip``.
 
 All rounds together are one Gaussian mechanism with a noise multiplier smaller by the root of their number (Dong et al.
 2022, corollary 3.3), so its exact (epsilon, delta) is known (Balle and Wang 2018): computed by the library
-``dp-accounting``. Not covered: means and deviations that scale the columns, and the number of rows, which are shared
-exactly as in mode plain. The loss is not shared. The noise is from NumPy's generator, seeded by the system: good enough
-to measure what noise costs, but no cryptographic generator, nor hardened against attacks on floating-point noise
-(Mironov 2012).
+``dp-accounting``. Not covered: the means and standard deviations that scale the columns, and the number of rows. They
+are shared exactly, as in mode plain. The loss is not shared. The noise is from NumPy's generator, seeded by the system:
+good enough to measure what noise costs, but no cryptographic generator, nor hardened against attacks on floating-point
+noise (Mironov 2012).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ GUARANTEE = {
         "dp_guarantee_row",
         gettext_noop(
             "({epsilon}, {delta})-differential privacy of a row over all rounds, noise multiplier {noise} a round; the "
-            "columns' means and deviations and the number of rows are shared exactly and are not covered"
+            "columns' means and standard deviations and the number of rows are shared exactly and are not covered"
         ),
     ),
     "party": Message(
         "dp_guarantee_party",
         gettext_noop(
             "({epsilon}, {delta})-differential privacy of a party over all rounds, noise multiplier {noise} a round; "
-            "the columns' means and deviations and the number of rows are shared exactly and are not covered"
+            "the columns' means and standard deviations and the number of rows are shared exactly and are not covered"
         ),
     ),
 }
@@ -101,7 +101,7 @@ class Dp(PrivacyMode):
         ),
         parties=gettext_noop(
             "the sum of the gradients under noise, so the common model of each round. Exactly: the common means and "
-            "deviations"
+            "standard deviations"
         ),
         assumptions=gettext_noop(
             "nobody is trusted with a row in the rounds; the sums for the scaling are not covered"

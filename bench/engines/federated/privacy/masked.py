@@ -25,7 +25,7 @@ class Masked(PrivacyMode):
     tolerates_dropout = True
     visibility = Visibility(
         arbiter=gettext_noop(
-            "the sum over all parties of each round. When a party is lost, two sums that differ by it tell its share "
+            "the sum over all parties of each round. When a party drops out, two sums that differ by it tell its share "
             "of the rows, and roughly its gradient"
         ),
         parties=gettext_noop("the sum over all parties; of two that are left, each can take away its own part"),

@@ -45,7 +45,7 @@ def agree(private: X25519PrivateKey, public: bytes, purpose: str) -> bytes:
     try:
         secret = private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:
-        raise WireError("a public key that is none") from error
+        raise WireError("a public key that is not valid") from error
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose.encode()).derive(secret)
 
 
