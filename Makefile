@@ -14,8 +14,11 @@ FATE_PACKAGES := roles/image/files/requirements.txt
 # Where PyTorch's build for the CPU is; empty where pip's own configuration knows of it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+# Test files that run beside each other. Tests wait more than they compute, so more than two cores are kept busy.
+JOBS ?= 4
+
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report messages test test-fast lint types perf wire licences role-docs collection fate ansible load image testbed testbed-down test-cluster clean
+.PHONY: help setup bench report messages test test-fast coverage lint types perf wire licences role-docs collection fate ansible load image testbed testbed-down test-cluster clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -63,10 +66,13 @@ messages: $(VENV)/.dev ## bring the catalogues of the report's messages up to da
 	@$(BIN)/pybabel --quiet compile --domain report --directory bench/i18n/locale
 
 test-fast: $(VENV)/.dev ## run the tests that start no process, in under a minute
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+	@$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
 
-test: $(VENV)/.dev ## run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## run all tests (JOBS=files at once; ARGS=options and paths of pytest)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+coverage: $(VENV)/.dev ## run all tests, and print which lines of bench/ none of them reaches
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	$(BIN)/ruff check .
@@ -136,5 +142,5 @@ collection: $(VENV)/.ansible ## build the roles as an Ansible collection, federa
 	@$(BIN)/ansible-galaxy collection build --force
 
 clean: ## remove the environments and what tools left behind; results stay
-	rm -rf $(VENV) $(FATE) build *.egg-info federated_bench-fate-*.tar.gz .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FATE) build *.egg-info federated_bench-fate-*.tar.gz .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
