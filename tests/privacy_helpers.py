@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from helpers import LIMIT
+
 from bench.engines.federated.contract import PrivacyMode, Setup
 from bench.engines.training import AllReduce
 from bench.measure.spans import Recorder
@@ -59,7 +61,7 @@ class Meeting:
                 with self._lock:
                     return self._answers(step, kind, {name: body})[name]
             self._due, self._bodies[name] = (step, kind), body
-            self._barrier.wait(60)
+            self._barrier.wait(LIMIT)
             return self._latest[name]
 
         return talk

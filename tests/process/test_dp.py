@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import dataset
+from helpers import LIMIT, dataset
 
 from bench.data import split
 from bench.data.prepare import Balance, Prepared, prepare
@@ -23,7 +23,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 def train(rows: Prepared, folder: Path, privacy: str, **options: Any) -> Outcome:
     training = Training(epochs=8, optimiser="sgd", learning_rate=0.5)
-    return ENGINES["federated"].train(Job(training, privacy, options, rows, dataset().features, 1, folder, 60.0))
+    return ENGINES["federated"].train(Job(training, privacy, options, rows, dataset().features, 1, folder, LIMIT))
 
 
 def test_almost_without_noise_it_is_plain_training_and_no_loss_is_shared(rows: Prepared, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import dataset
+from helpers import LIMIT, dataset
 from numpy.typing import NDArray
 
 from bench.data import split
@@ -49,7 +49,7 @@ def train(prepared: Callable[[str], Prepared], tmp_path_factory: pytest.TempPath
         key = engine, text, training, again
         if key not in done:
             rows = prepared(text)
-            job = Job(training, "plain", {}, rows, dataset().features, 1, tmp_path_factory.mktemp("job"), 60.0)
+            job = Job(training, "plain", {}, rows, dataset().features, 1, tmp_path_factory.mktemp("job"), LIMIT)
             done[key] = ENGINES[engine].train(job)
         return done[key]
 
@@ -196,7 +196,7 @@ def test_local_models_are_each_partys_own(train: Train, prepared: Callable[[str]
 
 def test_a_party_is_told_of_its_own_rows_only(prepared: Callable[[str], Prepared], tmp_path: Path) -> None:
     rows = prepared("25/25/50")
-    ENGINES["federated"].train(Job(Training(epochs=1), "plain", {}, rows, dataset().features, 1, tmp_path, 60.0))
+    ENGINES["federated"].train(Job(Training(epochs=1), "plain", {}, rows, dataset().features, 1, tmp_path, LIMIT))
     for shard in rows.shards:
         text = (tmp_path / f"{shard.party}-{shard.role}" / "config.json").read_text()
         assert json.loads(text)["shard"] == str(shard.folder)
@@ -210,7 +210,7 @@ def test_a_party_is_told_of_its_own_rows_only(prepared: Callable[[str], Prepared
 
 def test_without_measuring_only_epochs_are_timed(prepared: Callable[[str], Prepared], tmp_path: Path) -> None:
     rows, training = prepared("25/25/50"), Training(epochs=4)
-    job = Job(training, "plain", {}, rows, dataset().features, 1, tmp_path, 60.0, measure=False)
+    job = Job(training, "plain", {}, rows, dataset().features, 1, tmp_path, LIMIT, measure=False)
     outcome = ENGINES["federated"].train(job)
     assert all(not party.recorder.spans for party in outcome.parties)
     assert all(len(party.recorder.epochs) == 5 for party in outcome.parties if party.role != "arbiter")
@@ -236,7 +236,7 @@ def test_training_that_diverges_names_the_remedy(
     prepared: Callable[[str], Prepared], tmp_path: Path, engine: str
 ) -> None:
     training = Training(optimiser="sgd", learning_rate=1e300, alpha=1.0, epochs=50)
-    job = Job(training, "plain", {}, prepared("25/25/50"), dataset().features, 1, tmp_path, 60.0)
+    job = Job(training, "plain", {}, prepared("25/25/50"), dataset().features, 1, tmp_path, LIMIT)
     with pytest.raises(CaseError, match=r"^party \w+ \(\w+\).*(diverged in epoch \d+; lower learning_rate)") as caught:
         ENGINES[engine].train(job)
     assert "\n" not in str(caught.value)
@@ -246,6 +246,6 @@ def test_a_shard_that_is_gone_ends_the_case_by_name(prepared: Callable[[str], Pr
     rows = prepared("25/25/50")
     lost = replace(rows.shards[1], folder=tmp_path / "nowhere")
     broken = replace(rows, shards=(rows.shards[0], lost, rows.shards[2]))
-    job = Job(Training(epochs=5), "plain", {}, broken, dataset().features, 1, tmp_path / "job", 60.0)
+    job = Job(Training(epochs=5), "plain", {}, broken, dataset().features, 1, tmp_path / "job", LIMIT)
     with pytest.raises(CaseError, match=r"^party 9998 \(host\) ended with status 1: .*X\.npy"):
         ENGINES["federated"].train(job)

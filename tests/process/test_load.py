@@ -302,7 +302,7 @@ def test_ctrl_c_keeps_the_finished_steps_and_leaves_nothing_running(run: Path, s
         _, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == 130, errors
     assert "interrupted" in errors and "Traceback" not in errors
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=LIMIT)[1] == []
     (found,) = measured(run)
     assert (found["complete"], found["stopped"]) == (False, "interrupted") and 1 <= len(found["steps"]) < 50
 
@@ -474,7 +474,7 @@ def test_a_service_that_hangs_is_not_without_errors(run: Path, tmp_path: Path) -
     ):
         opened = load(*serving_options(run, url, "--rate", 80, *times))
         assert opened.returncode == 0, opened.stderr
-        assert closed.wait(60) == 0
+        assert closed.wait(LIMIT) == 0
     (step,), (of_callers,) = (measured(folder)[0]["steps"] for folder in (run, other))
     for found in (step, of_callers):
         assert found["failed"] == "errors" and found["errors"]["no answer in time"] > 0

@@ -45,7 +45,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 def train(rows: Prepared, folder: Path, privacy: str, **settings: Any) -> Outcome:
     training = Training(**{"epochs": 12, **settings})
-    return ENGINES["federated"].train(Job(training, privacy, {}, rows, dataset().features, 1, folder / privacy, 60.0))
+    return ENGINES["federated"].train(Job(training, privacy, {}, rows, dataset().features, 1, folder / privacy, LIMIT))
 
 
 @pytest.mark.parametrize("aggregation", ["fedsgd", "fedavg"])
@@ -187,7 +187,7 @@ def seen_by_the_arbiter(folder: Path, privacy: str, seed: int) -> list[wire_pb2.
     ]
     arbiter = {**shared, "address": str(folder / "arbiter.json")}
     workers.append(Worker("10000", "arbiter", "bench.engines.federated.arbiter", arbiter, folder / "arbiter"))
-    processes.run(workers, 60.0, lambda _: None)
+    processes.run(workers, LIMIT, lambda _: None)
     tap.listener.close()
     return [message for stream in tap.streams for message in messages(bytes(stream))]
 
@@ -240,7 +240,7 @@ def test_a_party_that_fails_by_itself_is_no_party_lost(rows: Prepared, tmp_path:
     np.save(odd.folder / "y.npy", np.load(shards[1].folder / "y.npy")[:-3])
     for place, (broken, complaint) in enumerate(((gone, r"status 1: .*X\.npy"), (odd, r"status 1: ValueError"))):
         prepared = replace(rows, shards=(shards[0], broken, shards[2]))
-        job = Job(Training(epochs=5), "masked", {}, prepared, features, 1, tmp_path / str(place), 60.0)
+        job = Job(Training(epochs=5), "masked", {}, prepared, features, 1, tmp_path / str(place), LIMIT)
         with pytest.raises(CaseError, match=r"^party 9998 \(host\) ended with " + complaint):
             ENGINES["federated"].train(job)
 

@@ -192,11 +192,9 @@ def test_a_process_that_starts_later_is_followed_as_a_party_of_its_own() -> None
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout and starter.stdin
         pid = int(starter.stdout.readline())
-        starter.wait(20)
+        starter.wait(LIMIT)
         tree = psutil.Process(pid)
-        wait_for(
-            lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), 20, "the grandchild is there"
-        )
+        wait_for(lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), "the grandchild is there")
         (held,) = (below.pid for below in tree.children())
         sampler = Sampler({}, hertz=50)
         with sampler as samples:
@@ -265,7 +263,7 @@ class Forwarder:
             self._server.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._server.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(LIMIT)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -309,7 +307,7 @@ def test_wire_bytes_are_those_that_a_relay_counts(tmp_path: Path, forwarder: For
         for s in rows.shards
     ]
     workers.append(Worker("10000", "arbiter", "bench.engines.federated.arbiter", arbiter, tmp_path / "arbiter"))
-    finished = processes.run(workers, 60.0, lambda _: None)
+    finished = processes.run(workers, LIMIT, lambda _: None)
     forwarder.close()
     wires = [left.result["wire"] for left in finished if "wire" in left.result]
     assert len(wires) == 2

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-from helpers import dataset
+from helpers import LIMIT, dataset
 
 from bench.data import split
 from bench.data.prepare import Balance, prepare
@@ -27,7 +27,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
     def run(privacy: str, options: dict[str, Any], **settings: Any) -> Outcome:
         training = Training(**{"epochs": 6, **settings})
         folder = tmp_path_factory.mktemp("job")
-        return ENGINES["federated"].train(Job(training, privacy, options, rows, dataset().features, 1, folder, 60.0))
+        return ENGINES["federated"].train(Job(training, privacy, options, rows, dataset().features, 1, folder, LIMIT))
 
     return run
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import dataset
+from helpers import LIMIT, dataset
 from privacy_helpers import setup_of
 from taylor_helpers import OPTIONS, ROUNDS, SEED, local_epochs, training
 
@@ -29,7 +29,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def train(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Training], Outcome]:
     def run(how: Training) -> Outcome:
         folder = tmp_path_factory.mktemp("job")
-        job = Job(how, "paillier_host", OPTIONS, prepared, dataset().features, SEED, folder, 60.0)
+        job = Job(how, "paillier_host", OPTIONS, prepared, dataset().features, SEED, folder, LIMIT)
         return ENGINES["federated"].train(job)
 
     return run

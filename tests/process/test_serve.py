@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import schemathesis
-from helpers import FEATURES, only_run, table, write_csv, write_suite
+from helpers import FEATURES, LIMIT, only_run, table, write_csv, write_suite
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi.checks import (
@@ -52,7 +52,7 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         self.connection.request(method, path, body, {**self.headers, **headers})
@@ -389,7 +389,7 @@ def test_who_has_no_token_gets_no_more_than_the_health(run: Path, tmp_path: Path
         assert server.single(dict.fromkeys(FEATURES, 1.5))["retcode"] == 0
         assert json.loads(server.ask("GET", "/openapi.json")[1])["security"] == [{"token": []}]
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 0
+        assert server.process.wait(LIMIT) == 0
         assert server.process.stdout is not None
         assert server.process.stdout.read() == log.read_text() == ""
 
@@ -401,7 +401,7 @@ def test_a_signal_ends_it_after_the_request_under_way(run: Path, tmp_path: Path,
     log = tmp_path / "log"
     with serving(run, "--case", "table", errors=log) as server:
         server.ask("GET", "/health")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT) as connection:
             head = f"POST {SINGLE} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body[:10])
             server.ask("GET", "/health")  # the other request's head was read before this one's
@@ -409,13 +409,13 @@ def test_a_signal_ends_it_after_the_request_under_way(run: Path, tmp_path: Path,
             refused = False
             while not refused:  # until it takes no more
                 try:
-                    socket.create_connection(("127.0.0.1", server.port), timeout=20).close()
+                    socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT).close()
                 except OSError:
                     refused = True
             connection.sendall(body[10:])
             answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         assert b'{"retcode":0,' in answer
-        assert server.process.wait(20) == 0
+        assert server.process.wait(LIMIT) == 0
         assert log.read_text() == ""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import write_suite
+from helpers import LIMIT, write_suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -143,7 +143,7 @@ class Meeting:
                     self.labels[number] = step, kind
                     self.arrived[party] = body
                     self._finish_if_complete()
-                    assert self.changed.wait_for(lambda: self.number > number, 30)
+                    assert self.changed.wait_for(lambda: self.number > number, LIMIT)
                     return self.answers[party]
 
             try:

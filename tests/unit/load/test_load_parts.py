@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from helpers import LIMIT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from load_helpers import GOOD, answering
@@ -254,7 +255,7 @@ def test_a_connection_that_was_reset_meanwhile_is_opened_again() -> None:
         assert closed.wait(10)
         assert connection.ask(REQUEST) == (200, b"two")
         connection.close()
-        thread.join(10)
+        thread.join(LIMIT)
 
 
 def test_an_answer_that_breaks_off_is_an_error_and_not_asked_for_again() -> None:
