@@ -63,7 +63,7 @@ messages: $(VENV)/.dev ## bring the catalogues of the report's messages up to da
 	@$(BIN)/pybabel --quiet compile --domain report --directory bench/i18n/locale
 
 test-fast: $(VENV)/.dev ## run the tests that start no process, in under a minute
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(ARGS)
 
 test: $(VENV)/.dev ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
