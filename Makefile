@@ -14,7 +14,7 @@ FATE_PACKAGES := roles/image/files/requirements.txt
 # Where PyTorch's build for the CPU is; empty where pip's own configuration knows of it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-# Test files that run beside each other. Tests wait more than they compute, so more than two cores are kept busy.
+# Test files that run beside each other. Tests wait more than they compute: four keep two cores busy.
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
@@ -66,13 +66,13 @@ messages: $(VENV)/.dev ## bring the catalogues of the report's messages up to da
 	@$(BIN)/pybabel --quiet compile --domain report --directory bench/i18n/locale
 
 test-fast: $(VENV)/.dev ## run the tests that start no process, in under a minute
-	@$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(ARGS)
 
 test: $(VENV)/.dev ## run all tests (JOBS=files at once; ARGS=options and paths of pytest)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(VENV)/.dev ## run all tests, and print which lines of bench/ none of them reaches
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev ## check style, types, YAML, playbooks and scripts
 	$(BIN)/ruff check .

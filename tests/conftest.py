@@ -21,6 +21,14 @@ settings.load_profile("untimed")
 # A shell that starts the tests in the background lets them ignore Ctrl-C; what the tests start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files that take minutes: begun last, they would run alone at the end while the other cores have nothing to do.
+LONG = ("test_fate.py", "test_role_kubefate.py", "test_load.py", "test_fate_probe.py", "test_resume.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:

@@ -65,12 +65,12 @@ def struck(tmp_path_factory: pytest.TempPathFactory) -> Struck:
     with started("--suite", write_suite(inputs / "blows.yml", cases, time_limit=LIMIT), "--out", out) as process:
         for name, (who, blow) in BLOWS.items():
             if name.startswith("alone"):
-                victim = wait_for(lambda: alone(process.pid), LIMIT, "the case alone trains")
+                victim = wait_for(lambda: alone(process.pid), "the case alone trains")
             else:
                 victim = in_training(process.pid, f"{name}.1", who)
             workers += psutil.Process(process.pid).children(recursive=True)
             victim.send_signal(blow)
-            wait_for(partial(failed, out, name), LIMIT, f"{name} ends")
+            wait_for(partial(failed, out, name), f"{name} ends")
         shown, _ = process.communicate(timeout=LIMIT)
     folder = only_run(out)
     return Struck(folder, process.returncode, run_json(folder), shown, workers)
@@ -131,7 +131,7 @@ class Client:
     """A raw client of the arbiter, which says what the test wants it to say."""
 
     def __init__(self, address: Path) -> None:
-        found = json.loads(wait_for(address.exists, LIMIT, "the arbiter listens") and address.read_text())
+        found = json.loads(wait_for(address.exists, "the arbiter listens") and address.read_text())
         self._channel = grpc.insecure_channel(found["address"])
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         session: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
