@@ -6,10 +6,11 @@ import argparse
 import platform
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Protocol, cast
 
 from bench import cli
+from bench.measure import environment
 
 PROGRAMS = {
     "run": "run a suite and write a result folder with its report",
@@ -74,7 +75,7 @@ def _parser(with_options: bool) -> argparse.ArgumentParser:
 
 def _version() -> None:
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    print(f"{cli.COMMAND} {metadata.version(cli.COMMAND)}, {python}")
+    print(f"{cli.COMMAND} {environment.version_of(cli.COMMAND) or 'of an unknown version'}, {python}")
 
 
 def _print_completion(shell: str) -> None:

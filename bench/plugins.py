@@ -26,7 +26,8 @@ from bench.errors import UserError
 class Plugin(ABC):
     """What every contract has: a ``name``, by which suites and options call it, and a place in lists.
 
-    ``order``: what has less of it is listed first; what has as much is listed by name. Other people's come last.
+    ``order``: what has less of it is listed first; of what has as much, modules count by name, and in one the place.
+    Other people's come last. What a contract declares without a value, a subclass must give.
     """
 
     name: str
@@ -65,7 +66,7 @@ def discover(package: ModuleType | str, contract: type[T], group: str, inside: s
     standard error: it must not stop what does not use it. Raises UserError where two of the kit's own have one name.
     """
     found: Found[T] = Found()
-    for plugin in sorted(_built_in(package, contract, inside), key=lambda plugin: (plugin.order, plugin.name)):
+    for plugin in sorted(_built_in(package, contract, inside), key=lambda plugin: plugin.order):
         if plugin.name in found:
             raise UserError(f"{group}: {plugin.name!r} is the name of two in {_name(package)}; give one another name")
         found[plugin.name] = plugin
@@ -124,14 +125,25 @@ def _loaded(entry: EntryPoint, contract: type[T]) -> T:
         value = entry.load()
         if isinstance(value, type) and issubclass(value, contract):
             value = value()
-    except Exception as error:  # other people's code: whatever is wrong with it is theirs
+        if not isinstance(value, contract):
+            raise UserError(f"{entry.value} is not an instance of {contract.__module__}.{contract.__qualname__}")
+        for name in _declared(contract):
+            getattr(value, name)
+        if value.name != entry.name:
+            raise UserError(f"{entry.value} has another name than its entry point")
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # other people's code: whatever is wrong with it is theirs
         line = (str(error).strip() or "no reason given").splitlines()[0]
         raise UserError(f"{entry.value}: {type(error).__name__}: {line}") from error
-    if not isinstance(value, contract):
-        raise UserError(f"{entry.value} is not an instance of {contract.__module__}.{contract.__qualname__}")
-    if getattr(value, "name", None) != entry.name:
-        raise UserError(f"{entry.value} has another name than its entry point")
     return value
+
+
+def _declared(contract: type[Plugin]) -> Iterator[str]:
+    """Give the names that every instance of a contract has: what it annotates, and its properties."""
+    for base in contract.__mro__:
+        yield from vars(base).get("__annotations__", {})
+        yield from (name for name, member in vars(base).items() if isinstance(member, property))
 
 
 def _distribution(entry: EntryPoint) -> str:

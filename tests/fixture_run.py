@@ -13,6 +13,7 @@ from typing import Any
 from bench.data import lending_club
 from bench.data.prepare import ONE_CLASS
 from bench.data.synthetic import TITLE as SYNTHETIC
+from bench.data.table import BESIDE_LABEL
 from bench.engines.federated.contract import Shape
 from bench.engines.federated.privacy.registry import MODES
 from bench.engines.registry import ENGINES
@@ -205,7 +206,7 @@ def _dataset(synthetic: bool) -> dict[str, Any]:
         ("drop columns with fewer than 2/3 of their values", 82231, 46, ""),
         ("drop single-valued columns", 82231, 44, "policy_code, application_type"),
         ("keep Fully Paid and Charged Off", 79351, 44, ""),
-        ("keep the 17 features", 79351, 18, asdict(lending_club.BESIDE_LABEL.of(label="loan_status"))),
+        ("keep the 17 features", 79351, 18, asdict(BESIDE_LABEL.of(label="loan_status"))),
         ("drop incomplete rows", 76435, 18, ""),
         ("one-hot encode 3 categories", 76435, 38, "fixed lists of 6, 3 and 14 categories"),
     ]

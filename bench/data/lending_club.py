@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.data.kind import DatasetKind, Option
 from bench.data.reader import Table, float_column, identifier, literal, literals, open_table
-from bench.data.table import Dataset, FunnelStep, Matrix, Rows, Vector
+from bench.data.table import BESIDE_LABEL, Dataset, FunnelStep, Matrix, Rows, Vector
 from bench.errors import UserError
 from bench.i18n.language import gettext_noop
 from bench.i18n.messages import Message
@@ -24,7 +24,6 @@ TITLE = Message("lending_club_loans", gettext_noop("Lending Club loans from {fil
 _CATEGORIES = gettext_noop("fixed lists of 6, 3 and 14 categories")
 _FORMATS = gettext_noop("percent signs, months, years of employment")
 _MORE_COLUMNS = Message("more_columns", gettext_noop("{n} more than the public file"))
-BESIDE_LABEL = Message("beside_label", gettext_noop("beside the label {label}"))
 _DRAWN = Message("subsample_share", gettext_noop("drawn at random so that Charged Off is {share}"))
 
 LABEL = "loan_status"

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.i18n.messages import Line
+from bench.i18n.language import gettext_noop
+from bench.i18n.messages import Line, Message
+
+BESIDE_LABEL = Message("beside_label", gettext_noop("beside the label {label}"))
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from bench.data.kind import DatasetKind, Option
 from bench.data.reader import Table, float_column, open_table
 from bench.data.reader import identifier as quoted
-from bench.data.table import Dataset, FunnelStep, Matrix, Vector
+from bench.data.table import BESIDE_LABEL, Dataset, FunnelStep, Matrix, Vector
 from bench.errors import UserError
 from bench.i18n.language import gettext_noop
 from bench.i18n.messages import Line, Message
 
 _TITLE = Message("labelled_files", gettext_noop("{file} (label {label})"))
 _RAW_FILES = Message("raw_files", gettext_noop("{n} raw files"))
-_BESIDE_LABEL = Message("beside_label", gettext_noop("beside the label {label}"))
 _BESIDE_BOTH = Message(
     "beside_label_and_identifier", gettext_noop("beside the label {label} and the identifier {identifier}")
 )
@@ -64,7 +63,7 @@ def load(paths: list[Path], label: str, identifier: str | None = None, test: Pat
     ends = np.cumsum([0, *(len(file.X) for file in files)])
     ranges = [np.arange(first, last) for first, last in pairwise(ends.tolist())]
     raw: Line = gettext_noop("raw file") if len(files) == 1 else _RAW_FILES.of(n=len(files))
-    beside = _BESIDE_BOTH.of(label=label, identifier=identifier) if identifier else _BESIDE_LABEL.of(label=label)
+    beside = _BESIDE_BOTH.of(label=label, identifier=identifier) if identifier else BESIDE_LABEL.of(label=label)
     return Dataset(
         name="tabular",
         X=X,

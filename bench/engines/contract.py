@@ -156,11 +156,14 @@ class Engine(Plugin):
     ) -> dict[str, Any]:
         """Return the options of a privacy mode with their defaults; ``parties`` is None where only the data can tell.
 
-        Raises UserError naming the option that is wrong.
+        Raises UserError naming the option that is wrong and what may stand there.
         """
-        if options:
-            raise UserError(f"privacy_options: engine {self.name} has none")
-        return {}
+        defaults = self.privacy_modes[privacy].options
+        unknown = sorted(set(options) - set(defaults))
+        if unknown:
+            offered = f"choose from {', '.join(defaults)}" if defaults else "it has none"
+            raise UserError(f"privacy_options: {unknown[0]!r} is no option of {privacy}; {offered}")
+        return {**defaults, **options}
 
     @abstractmethod
     def train(self, job: Job) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from functools import cache
 
 from bench.model.logistic import Array, probability
@@ -23,4 +25,14 @@ def predicted(X: Array, weights: Array, means: Array, deviations: Array) -> Arra
 def score(X: Array, y: Array, weights: Array, means: Array, deviations: Array) -> dict[str, float | None]:
     """Score a model on raw (not yet scaled) rows ``X`` (n, d) with true classes ``y`` (n,), of which there are both."""
     predictions = Predictions(y, predicted(X, weights, means, deviations))
-    return {name: metric.compute(predictions) for name, metric in metrics().items()}
+    return {name: _computed(metric, predictions) for name, metric in metrics().items()}
+
+
+def _computed(metric: Metric, predictions: Predictions) -> float | None:
+    """Return a metric as a finite number; None where it has none, or fails, as other people's may."""
+    try:
+        value = metric.compute(predictions)
+        return None if value is None or not math.isfinite(value) else float(value)
+    except Exception as error:
+        print(f"warning: metric {metric.name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return None

@@ -15,6 +15,8 @@ from bench.pages.elements import Plot, Table
 from bench.plugins import Plugin
 from bench.results.view import RunView
 
+GROUP = "federated_bench.sections"
+
 
 @dataclass(frozen=True)
 class Paragraph:

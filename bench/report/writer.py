@@ -19,7 +19,7 @@ from bench.pages.elements import Cell, Table, repeats_of
 from bench.pages.template import template
 from bench.plugins import discover
 from bench.report import reliability, sections, summary
-from bench.report.section import Section
+from bench.report.section import GROUP, Section
 from bench.results import store
 from bench.results.view import CaseView, RunView, open_run
 from bench.stats import formatting
@@ -63,7 +63,7 @@ def _write(run: RunView, lang: str) -> Path:
 @cache
 def all_sections() -> tuple[Section, ...]:
     """Return the report's sections in their order."""
-    return tuple(discover(sections, Section, "federated_bench.sections").values())
+    return tuple(discover(sections, Section, GROUP).values())
 
 
 def _contents(run: RunView) -> dict[str, Any]:

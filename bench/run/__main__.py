@@ -43,19 +43,22 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("SIGTERM", "SIGHUP"):  # ended from outside, or the terminal closed: as with Ctrl-C
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
+    command = [*cli.program("run").split(), *(sys.argv[1:] if arguments is None else arguments)]
+
+    def work() -> int:
+        try:
+            if options.list:
+                return _print_choices()
+            if options.resume:
+                return resume(Path(options.resume), options.lang)
+            return start(schema.check(_plan(options)), Path(options.out), command, options.lang)
+        except UserError:
+            if options.debug:
+                traceback.print_exc()
+            raise
+
     try:
-        if options.list:
-            _print_choices()
-            return 0
-        if options.resume:
-            return resume(Path(options.resume), options.lang)
-        command = [*cli.program("run").split(), *(sys.argv[1:] if arguments is None else arguments)]
-        return start(schema.check(_plan(options)), Path(options.out), command, options.lang)
-    except UserError as error:
-        if options.debug:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return cli.exit_status(work)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -101,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _print_choices() -> None:
+def _print_choices() -> int:
     _print_choice("engines", {name: engine.description for name, engine in ENGINES.items()})
     for name, engine in ENGINES.items():
         if engine.network != "none":
@@ -110,6 +113,7 @@ def _print_choices() -> None:
     _print_choice("datasets", {name: kind.description for name, kind in KINDS.items()})
     _print_choice("metrics", {metric.name: _label(metric) for metric in metrics().values()})
     _print_choice("suites", schema.available())
+    return 0
 
 
 def _label(metric: Metric) -> str:
@@ -182,7 +186,7 @@ def _dataset(options: argparse.Namespace, entry: dict[str, Any]) -> dict[str, An
 
 
 def _only(plan: dict[str, Any], key: str, wanted: list[str]) -> list[dict[str, Any]]:
-    default = plan.get("defaults", {}).get(key, "plain" if key == "privacy" else None)
+    default = plan.get("defaults", {}).get(key, schema.CASE_DEFAULTS["privacy"] if key == "privacy" else None)
     kept = [case for case in plan["cases"] if case.get(key, default) in wanted]
     offered = sorted({str(case.get(key, default)) for case in plan["cases"]})
     missing = [name for name in wanted if name not in offered]

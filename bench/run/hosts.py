@@ -65,7 +65,8 @@ def collect(folder: Path, repeat: int, orders: Path) -> list[str]:
 
 def _engine(case: Case) -> HostsEngine:
     engine = ENGINES[case.engine]
-    assert isinstance(engine, HostsEngine), f"engine {case.engine} has network hosts, and is no HostsEngine"
+    if not isinstance(engine, HostsEngine):
+        raise UserError(f"engine {case.engine} has network hosts, and is no bench.engines.contract.HostsEngine")
     return engine
 
 

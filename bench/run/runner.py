@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -189,10 +190,15 @@ def run_repeat(session: Session, case: Case, repeat: int, train: Callable[[Job],
     say(f"{name} ...")
     try:
         outcome = train(job)
-    except CaseError as error:
-        session.fail(case, repeat, error)
-        _keep_logs(job.folder, session.folder / "logs" / job.folder.name)
-        say(f"{name} FAILED: {error}")
+    except Exception as error:  # an engine, or a privacy mode, can be other people's: the other cases go on
+        logs = session.folder / "logs" / job.folder.name
+        known = isinstance(error, CaseError)
+        why = error if known else CaseError(f"{type(error).__name__}: {error}; {logs / 'traceback.txt'} says where")
+        session.fail(case, repeat, why)
+        _keep_logs(job.folder, logs)
+        if not known:
+            store.write_text(logs / "traceback.txt", traceback.format_exc())
+        say(f"{name} FAILED: {why}")
     else:
         _write_down(session, case, repeat, outcome)
         say(f"{name} trained in {outcome.training_seconds:.3g} s")

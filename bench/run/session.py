@@ -132,6 +132,8 @@ def prepare_repeat(session: Session, repeat: int) -> None:
         seed, folder = session.suite.seed + repeat - 1, session.work / "rows" / str(place)
         try:
             session.prepared[key] = prepare(dataset, split, balance, session.suite.test_share, seed, folder)
+            for case in cases:
+                registry.check_parties(case.engine, len(session.prepared[key].shards))
         except UserError as error:
             if session.made is None:
                 raise
@@ -247,7 +249,10 @@ def _note_other_environment(record: RunRecord) -> None:
     """Warn in the run when it goes on with another machine, other versions or other code than it began with."""
     began, now = record.environment, environment_facts(1, None)
     names = ("cpu", "cores_available", "memory_bytes", "os", "kernel", "python", "packages", "blas")
-    other = [name for name in names if getattr(began, name) != getattr(now, name)]
+    # What an older version did not record is not known to have been another.
+    now.packages = {name: now.packages.get(name, "") for name in began.packages}
+    known = [name for name in names if getattr(began, name) is not None]
+    other = [name for name in known if getattr(began, name) != getattr(now, name)]
     code = revision()
     if record.revision != code:
         other.append(f"code ({str(code.commit)[:12] if code else 'no git checkout'})")

@@ -22,7 +22,7 @@ from bench.model.logistic import Training
 
 _SUITE_KEYS = {"title", "description", "datasets", "defaults", "cases"}
 _RUN_DEFAULTS: dict[str, Any] = {"repeats": 5, "warmup_epochs": 3, "seed": 1, "test_share": 0.3, "time_limit": 600}
-_CASE_DEFAULTS: dict[str, Any] = {
+CASE_DEFAULTS: dict[str, Any] = {
     "privacy": "plain",
     "privacy_options": {},
     "dataset": None,
@@ -183,10 +183,10 @@ def _case(entry: dict[str, Any], defaults: dict[str, Any], datasets: Mapping[str
     # The id stands in file names and in CSV.
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", name):
         raise UserError(f"suite: a case needs an id of letters, digits, '-', '_' and '.', not {name!r}")
-    unknown = (set(entry) | set(defaults)) - set(_CASE_DEFAULTS) - {"id", "title", "engine"}
+    unknown = (set(entry) | set(defaults)) - set(CASE_DEFAULTS) - {"id", "title", "engine"}
     if unknown:
         raise UserError(f"case {name}: unknown key {sorted(unknown)[0]!r}; see docs/suites.md")
-    both = {**_CASE_DEFAULTS, **defaults, **entry}
+    both = {**CASE_DEFAULTS, **defaults, **entry}
     dataset = str(next(iter(datasets), None) if both["dataset"] is None else both["dataset"])
     if dataset not in datasets:
         raise UserError(f"case {name}: dataset {dataset!r} is not among the suite's ({', '.join(datasets) or 'none'})")

@@ -115,6 +115,7 @@ SUITE = {
         {"id": "centralised", "title": "All rows", "engine": "centralised"},
         {"id": "federated", "title": "In plain", "engine": "federated"},
         {"id": "rounded", "title": "Rounded", "engine": "federated", "privacy": "rounded"},
+        {"id": "fragile", "title": "Fragile", "engine": "fragile"},
         {"id": "once", "title": "One shot", "engine": "one_shot", "training": {"aggregation": "fedavg"}},
     ],
 }
@@ -126,13 +127,18 @@ def test_a_plug_in_is_listed_run_and_shown(installed: Path, tmp_path: Path) -> N
         assert f"  {name} " in listed
     (tmp_path / "toys.yml").write_text(yaml.safe_dump(SUITE))
     done = run(installed, tmp_path, "run", "--suite", "toys.yml")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     folder = only_run(tmp_path / "results")
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert {"Rounded", "One shot"} <= set(page.column("Scores over both classes", "Brier score"))
     seen = {row[0][0]: [text for text, _ in row[1:]] for row in page.table("What each party can see")[1:]}
     assert seen["rounded"][0] == "every party's rounded gradient"
     assert "900 made-up points" in page.text
+    # A bug of its own ends the plug-in's case, and no other.
+    cases = {case["id"]: case for case in json.loads((folder / "run.json").read_text())["cases"]}
+    assert [name for name, case in cases.items() if case["status"] != "ok"] == ["fragile"]
+    assert "RuntimeError: a bug of somebody else's" in cases["fragile"]["error"]
+    assert "toy_plugin/engine.py" in (folder / "logs" / "fragile.1" / "traceback.txt").read_text()
     wrong = {**SUITE, "defaults": {**SUITE["defaults"], "split": "quantity:11:1"}}
     (tmp_path / "wrong.yml").write_text(yaml.safe_dump(wrong))
     refused = run(installed, tmp_path, "run", "--suite", "wrong.yml")

@@ -13,6 +13,21 @@ GROUP = "federated_bench.toys"
 CONTRACT = "from bench.plugins import Plugin\nclass Toy(Plugin):\n    def __init__(self, name): self.name = name\n"
 
 
+BROKEN = """
+from bench.plugins import Plugin
+from test_plugins import Ball
+NUMBER = 7
+class Nameless(Plugin):
+    pass
+class Raising(Plugin):
+    @property
+    def name(self): return 1 / 0
+class Made(Plugin):
+    name = "toy"
+    def __init__(self): {}["x"]
+"""
+
+
 class Ball(Plugin):
     name = "ball"
 
@@ -84,13 +99,18 @@ def test_entry_points_join_as_instance_or_class(place: Path, capsys: pytest.Capt
         ("{module}:NOTHING", "has no attribute 'NOTHING'"),
         ("{module}:NUMBER", "is not an instance of bench.plugins.Plugin"),
         ("{module}:Ball", "has another name than its entry point"),
+        ("{module}:Nameless", "AttributeError"),
+        ("{module}:Raising", "ZeroDivisionError: division by zero"),
+        ("{module}:Made", "KeyError"),
+        ("leaving_{module}:X", "SystemExit: bye"),
     ],
 )
 def test_a_broken_plugin_is_left_out_with_a_warning_and_named_is_an_error(
     place: Path, capsys: pytest.CaptureFixture[str], value: str, why: str
 ) -> None:
     (place / "a.py").write_text("from test_plugins import BALL\n")
-    (place.parent / f"broken_{place.name}.py").write_text("from test_plugins import Ball\nNUMBER = 7\n")
+    (place.parent / f"broken_{place.name}.py").write_text(BROKEN)
+    (place.parent / f"leaving_broken_{place.name}.py").write_text("import sys\nsys.exit('bye')\n")
     distribution(place.parent, "breaks", {"toy": value.format(module=f"broken_{place.name}")})
     toys = found(place)
     assert list(toys) == ["ball"]
@@ -101,6 +121,23 @@ def test_a_broken_plugin_is_left_out_with_a_warning_and_named_is_an_error(
         toys.choose("toy", "toy")
     assert "breaks 1.0" in str(refused.value)
     assert why in str(refused.value)
+
+
+class Toy(Plugin):
+    """A contract that asks for more than a name."""
+
+    colour: str
+
+
+def test_what_a_contract_declares_must_be_given(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = f"plain_{place.name}"
+    (place.parent / f"{module}.py").write_text(
+        "from test_plugins import Toy\nclass Grey(Toy):\n    name = 'grey'\n"
+        "class Red(Toy):\n    name, colour = 'red', 'red'\n"
+    )
+    distribution(place.parent, "paint", {"grey": f"{module}:Grey", "red": f"{module}:Red"})
+    assert list(discover(place.name, Toy, GROUP)) == ["red"]
+    assert "plug-in grey of paint 1.0 cannot be used" in capsys.readouterr().err
 
 
 def test_a_name_that_is_taken(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

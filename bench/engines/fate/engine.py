@@ -25,7 +25,7 @@ from bench.model.logistic import Training
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 # Beside the Makefile that makes it; of an installed kit, in the folder that it is started in.
-PYTHON = (_CHECKOUT if (_CHECKOUT / "Makefile").exists() else Path.cwd()) / ".fate" / "bin" / "python"
+PYTHON = (_CHECKOUT if (_CHECKOUT / "Makefile").exists() else Path()) / ".fate" / "bin" / "python"
 _GRACE_SECONDS = 120.0  # for a job to be stopped, beyond its time limit
 
 
@@ -105,7 +105,7 @@ class FateOnHosts(HostsEngine):
 def missing() -> str | None:
     """Say what this machine lacks for a FATE job on one machine, and what to do; None if nothing."""
     ready = PYTHON.with_name("fate_flow").exists() and (PYTHON.parents[1] / ".installed").exists()
-    return None if ready else "FATE's own environment is not here; make it: make fate"
+    return None if ready else "FATE's own environment is not here; in a checkout of the kit, make it: make fate"
 
 
 def train(job: Job) -> Outcome:

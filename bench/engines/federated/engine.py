@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.data.prepare import Shard
 from bench.engines.contract import Engine, Job, Outcome, Privacy
-from bench.engines.federated.privacy.registry import MODES, resolve_options
+from bench.engines.federated.privacy.registry import MODES
 from bench.engines.launch import launch, worker
 from bench.engines.processes import Worker
 from bench.errors import CaseError, UserError
@@ -43,8 +43,10 @@ class Federated(Engine):
     def resolve_options(
         self, privacy: str, options: Mapping[str, Any], training: Training, parties: int | None
     ) -> dict[str, Any]:
-        """Return the mode's options with its defaults."""
-        return resolve_options(privacy, options, training, parties)
+        """Return the mode's options with its defaults, as far as the mode takes them."""
+        settings = super().resolve_options(privacy, options, training, parties)
+        MODES[privacy].check(settings, training, parties)
+        return settings
 
     def train(self, job: Job) -> Outcome:
         """Train over all parties; all that are left at the end must have the same weights.
@@ -61,7 +63,7 @@ def train(job: Job) -> Outcome:
     """Run the parties' processes and the arbiter's."""
     shards, mode = job.prepared.shards, MODES[job.privacy]
     try:
-        options = resolve_options(job.privacy, job.privacy_options, job.training, len(shards))
+        options = ENGINE.resolve_options(job.privacy, job.privacy_options, job.training, len(shards))
     except UserError as error:
         raise CaseError(str(error)) from error
     options = mode.resolve(options, job.training)

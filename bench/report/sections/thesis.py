@@ -183,7 +183,7 @@ def _on_paillier(run: RunView) -> Iterator[Held]:
     """Say what encryption adds to the time and the bytes of an epoch."""
     for case in run.finished:
         base = case.unprotected
-        if case.record.privacy not in ("paillier", "paillier_host") or base is None:
+        if "key_bits" not in case.record.privacy_options or base is None:  # no other encryption has keys
             continue
         compared = case.times_against(base)
         if compared is None or compared.estimate is None or compared.interval is None:

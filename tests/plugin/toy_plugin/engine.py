@@ -38,6 +38,17 @@ class OneShot(Engine):
         return replace(alone, models=[Model(self.name, shards[0].party, average, zeros, ones)], losses=None)
 
 
+class Fragile(Engine):
+    """What happens when an engine has a bug: its cases fail, and the others go on."""
+
+    name, kind = "fragile", "federated"
+    description = "fails in a way that it should not"
+
+    def train(self, job: Job) -> Outcome:
+        """Fail."""
+        raise RuntimeError("a bug of somebody else's")
+
+
 def _party(trained: Worker) -> str:
     return trained.party
 

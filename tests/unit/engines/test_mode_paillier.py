@@ -17,8 +17,8 @@ from privacy_helpers import Meeting, setup_of
 
 from bench.engines.federated import wire
 from bench.engines.federated.contract import Setup, Shape, WrongBodyError
+from bench.engines.federated.engine import ENGINE
 from bench.engines.federated.privacy.paillier import MODE as PAILLIER
-from bench.engines.federated.privacy.registry import resolve_options
 from bench.engines.federated.protocols import paillier
 from bench.engines.federated.protocols.packing import Packing, PackingError, plan
 from bench.engines.federated.wire_pb2 import PaillierKeys, PaillierSum
@@ -195,7 +195,7 @@ def test_a_private_key_from_somebody_else_is_refused() -> None:
 def test_other_key_lengths_are_refused(key_bits: object) -> None:
     for mode in ("paillier", "paillier_host"):
         with pytest.raises(UserError, match=r"privacy_options.key_bits: .* is not one of 1024, 2048, 3072"):
-            resolve_options(mode, {"key_bits": key_bits}, Training(aggregation="fedavg", optimiser="sgd"), 3)
+            ENGINE.resolve_options(mode, {"key_bits": key_bits}, Training(aggregation="fedavg", optimiser="sgd"), 3)
 
 
 def test_calibration_times_what_each_side_does() -> None:

@@ -10,8 +10,8 @@ from privacy_helpers import ROLES, Meeting
 from taylor_helpers import OPTIONS, ROUNDS, SEED, local_epochs, training
 
 from bench.engines.federated.contract import Setup, WrongBodyError
+from bench.engines.federated.engine import ENGINE
 from bench.engines.federated.privacy.paillier_host import MODE as PAILLIER_HOST
-from bench.engines.federated.privacy.registry import resolve_options
 from bench.engines.federated.protocols import paillier
 from bench.engines.federated.wire_pb2 import EncryptedModel, PaillierKeys
 from bench.engines.training import AllReduce
@@ -104,14 +104,14 @@ def test_what_cannot_be_trained_encrypted_is_refused(
     settings: dict[str, Any], options: dict[str, Any], what: str
 ) -> None:
     with pytest.raises(UserError, match=what):
-        resolve_options("paillier_host", options, training(**settings), 3)
+        ENGINE.resolve_options("paillier_host", options, training(**settings), 3)
 
 
 def test_as_many_steps_as_fit_are_right() -> None:
     """The largest number of steps without renewal that a short key allows, taken at once."""
     options = {"key_bits": 1024, "re_encrypt_batches": 25}
     how = training(epochs=25, local_epochs=25)
-    resolve_options("paillier_host", options, how, 3)
+    ENGINE.resolve_options("paillier_host", options, how, 3)
 
     def work(setup: Setup, exchange: AllReduce) -> Any:
         rng = np.random.default_rng(int(setup.party))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,9 @@ from scipy.stats import ks_2samp
 from sklearn import metrics
 
 from bench.model import scoring
+from bench.model.metric import Metric, Predictions
 from bench.model.scoring import score
+from bench.plugins import Found
 
 NOTHING, ONE = np.zeros(1), np.ones(1)
 
@@ -58,3 +62,29 @@ def test_a_certain_model_that_is_wrong_has_finite_scores() -> None:
     assert found["accuracy"] == 0
     assert found["log_loss"] is not None
     assert np.isfinite(found["log_loss"])
+
+
+class Fragile(Metric):
+    """A metric of other people's."""
+
+    name, label, source = "fragile", "Fragile", "nowhere"
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def compute(self, predictions: Predictions) -> float | None:
+        return 1 / 0 if self.value is None else self.value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, None), (float("nan"), None), (np.float32(0.5), 0.5), (np.inf, None), (3, 3.0)]
+)
+def test_a_metric_that_fails_or_is_no_number_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, value: Any, expected: float | None
+) -> None:
+    found = Found[Metric]()
+    found["fragile"] = Fragile(value)
+    monkeypatch.setattr(scoring, "metrics", lambda: found)
+    got = score(np.zeros((2, 1)), np.array([0.0, 1.0]), np.array([0.0, 1.0]), NOTHING, ONE)["fragile"]
+    assert got == expected
+    assert got is None or type(got) is float

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, isfinite
 
-import gmpy2
 import numpy as np
 
 from bench.model.logistic import Array
@@ -85,6 +84,8 @@ class Packing:
             raise PackingError(f"{len(vector)} values where {self.values} are packed")
         with np.errstate(over="ignore"):  # infinity is refused
             scaled = np.rint(np.ldexp(vector, self.fraction_bits)).tolist()
+        import gmpy2  # the report plans packings, and packs none
+
         numbers = [int(value) + self._offset if isfinite(value) else -1 for value in scaled]
         if min(numbers) < 0 or max(numbers) > 2 * self._offset:
             place = next(place for place, number in enumerate(numbers) if not 0 <= number <= 2 * self._offset)
@@ -102,6 +103,8 @@ class Packing:
         """
         if not 1 <= added <= self.parties or len(integers) != self.integers:
             raise PackingError(f"{len(integers)} integers of {added} parties, not {self.integers} of {self.parties}")
+        import gmpy2
+
         numbers: list[int] = []
         for integer in integers:
             due = min(self.slots, self.values - len(numbers))
