@@ -83,7 +83,7 @@ def write_suite(path: Path, cases: list[dict[str, Any]], **settings: Any) -> Pat
         "title": "A test's suite",
         "repeats": 1,
         "warmup_epochs": 1,
-        "time_limit": 120,
+        "time_limit": LIMIT,
         "datasets": {"table": {"kind": "tabular", "files": [str(data)], "label": "ill", "id": "patient"}},
         **settings,
         "defaults": {**defaults, **settings.get("defaults", {})},
@@ -119,15 +119,15 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
                     child.kill()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Poll until ``condition`` returns something true, and return that; fail after ``seconds``."""
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Poll until ``condition`` returns something true, and return that; fail after ``LIMIT``."""
+    deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
+    raise AssertionError(f"not within {LIMIT:g} s: {what}")
 
 
 def run_json(folder: Path) -> dict[str, Any]:
@@ -155,11 +155,11 @@ def worker(runner: int, case: str, who: str) -> psutil.Process | None:
 
 def in_training(runner: int, case: str, who: str) -> psutil.Process:
     """Wait until the process of ``who`` has exchanged some hundred messages, and return it."""
-    process = wait_for(lambda: worker(runner, case, who), LIMIT, f"{who} of {case} starts")
+    process = wait_for(lambda: worker(runner, case, who), f"{who} of {case} starts")
     assert isinstance(process, psutil.Process)
-    wait_for(lambda: len(established(process)) > 0, LIMIT, f"{who} of {case} is connected")
+    wait_for(lambda: len(established(process)) > 0, f"{who} of {case} is connected")
     before = process.num_ctx_switches().voluntary
-    wait_for(lambda: process.num_ctx_switches().voluntary > before + 300, LIMIT, f"{who} of {case} trains")
+    wait_for(lambda: process.num_ctx_switches().voluntary > before + 300, f"{who} of {case} trains")
     return process
 
 

@@ -114,9 +114,9 @@ def test_a_worker_that_waits_for_a_message_is_told_from_one_that_hangs(watch: Mo
         reads = started(f"{connect}{READY}s.recv(1)")
         hangs = started(f"import threading\n{READY}threading.Lock().acquire() and threading.Event().wait()")
         try:
-            wait_for(lambda: watch.waits_for_message(waits.pid), LIMIT, "the first waits")
-            wait_for(lambda: watch.waits_for_message(reads.pid), LIMIT, "the second waits")
-            wait_for(lambda: not watch.waits_for_message(hangs.pid), LIMIT, "the third hangs")
+            wait_for(lambda: watch.waits_for_message(waits.pid), "the first waits")
+            wait_for(lambda: watch.waits_for_message(reads.pid), "the second waits")
+            wait_for(lambda: not watch.waits_for_message(hangs.pid), "the third hangs")
             worker = watch.Worker(psutil.Process(hangs.pid), TASK, Path("/nowhere"))
             watch.examine(worker)  # what it has used until now
             busy = worker.busy
@@ -138,12 +138,12 @@ def test_a_worker_that_is_stopped_or_killed_is_seen_and_one_that_ends_in_order_i
     watch.examine(worker)
     assert not worker.stopped and worker.gone is None
     os.kill(process.pid, signal.SIGSTOP)
-    wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, LIMIT, "it is stopped")
+    wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "it is stopped")
     watch.examine(worker)
     watch.examine(worker)
     assert worker.stopped == 2
     process.kill()
-    wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, LIMIT, "it is dead")
+    wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, "it is dead")
     watch.examine(worker)
     assert worker.gone and "killed by SIGKILL" in worker.signal
     (tmp_path / "result.yaml").touch()

@@ -204,7 +204,7 @@ def _small_suite(folder: Path) -> Path:
 @needs_fate
 def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), LIMIT, "rows are being uploaded")
+        wait_for(lambda: "upload_0" in " ".join(fate_processes(process.pid)), "rows are being uploaded")
         (server,) = (words for words in fate_processes(process.pid) if "fate_flow_server.py" in words)
         os.kill(int(server.split()[0]), signal.SIGKILL)
         output, _ = process.communicate(timeout=LIMIT)
@@ -218,7 +218,7 @@ def test_fate_flow_that_dies_ends_the_case_by_name_and_leaves_nothing(tmp_path: 
 @needs_fate
 def test_ctrl_c_ends_fate_too(tmp_path: Path) -> None:
     with started("--suite", _small_suite(tmp_path), "--out", tmp_path / "out") as process:
-        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), LIMIT, "FATE Flow starts")
+        wait_for(lambda: "fate_flow_server.py" in " ".join(fate_processes(process.pid)), "FATE Flow starts")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LIMIT)
     assert process.returncode == 130

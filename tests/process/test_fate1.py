@@ -99,7 +99,7 @@ def test_an_interrupt_stops_the_job(server: Server, number: signal.Signals) -> N
         text=True,
     )
     try:
-        wait_for(lambda: server.bodies("tracking/component/metric_data"), LIMIT, "the job being watched")
+        wait_for(lambda: server.bodies("tracking/component/metric_data"), "the job being watched")
         process.send_signal(number)
         _, errors = process.communicate(timeout=LIMIT)
     finally:

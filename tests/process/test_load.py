@@ -295,9 +295,7 @@ def test_ctrl_c_keeps_the_finished_steps_and_leaves_nothing_running(run: Path, s
     with started(*serving_options(run, service, "--rate", *range(50, 100), "--seconds", 2, "--ramp", 0)) as process:
         assert process.stdout is not None
         assert "step 1" in "".join(process.stdout.readline() for _ in range(2))
-        children = wait_for(
-            lambda: psutil.Process(process.pid).children(recursive=True), LIMIT, "the second step begins"
-        )
+        children = wait_for(lambda: psutil.Process(process.pid).children(recursive=True), "the second step begins")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == 130, errors
@@ -320,7 +318,7 @@ def test_a_token_is_sent(run: Path, trained: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         source = watch.Source("metrics", (), f"{url}/metrics")
         with watch.watched(os.getpid(), source, TOKEN) as seen:
-            wait_for(lambda: sum(who == watch.SERVER for _, who, _, _ in seen.samples) >= 2, LIMIT, "two readings")
+            wait_for(lambda: sum(who == watch.SERVER for _, who, _, _ in seen.samples) >= 2, "two readings")
     assert TOKEN not in (run / "load.json").read_text() and measured(run)[0]["steps"][0]["errors"] == {}
     # Where the service's processes cannot be seen, its own figures tell: a second reading gives CPU.
     readings = [(cpu, rss) for _, who, cpu, rss in seen.samples if who == watch.SERVER]
@@ -609,7 +607,7 @@ def test_a_fate_flow_is_loaded_and_its_jobs_end(run: Path, tmp_path: Path, monke
             submitted.submit()
         (job,) = submitted.jobs
         assert job["error"] == "not answered" and "job_id" not in job
-        wait_for(lambda: submitted.end(0) == [] and "job_id" in job, LIMIT, "the job is found, and ends")
+        wait_for(lambda: submitted.end(0) == [] and "job_id" in job, "the job is found, and ends")
         assert job["status"] in {"success", "canceled"} and len(submitted.jobs) == 1
 
 
@@ -642,10 +640,10 @@ def test_locust_does_not_outlive_the_kit(
                         return child
             return None
 
-        locust = wait_for(found, LIMIT, "locust runs")
+        locust = wait_for(found, "locust runs")
         process.send_signal(number)
         assert process.wait(LIMIT) == status
-        wait_for(lambda: not locust.is_running() or locust.status() == psutil.STATUS_ZOMBIE, LIMIT, "locust has ended")
+        wait_for(lambda: not locust.is_running() or locust.status() == psutil.STATUS_ZOMBIE, "locust has ended")
 
 
 def test_an_interrupt_before_the_first_step_is_one_line(run: Path) -> None:

@@ -121,9 +121,7 @@ class Tap:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        address = (
-            wait_for(self.real.exists, LIMIT, "the arbiter listens") and json.loads(self.real.read_text())["address"]
-        )
+        address = wait_for(self.real.exists, "the arbiter listens") and json.loads(self.real.read_text())["address"]
         host, port = address.split(":")
         processes.leave(self.own, {"address": f"127.0.0.1:{self.listener.getsockname()[1]}"})
         while True:

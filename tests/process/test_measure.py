@@ -158,12 +158,10 @@ def test_the_sampler_counts_child_processes_with_their_party() -> None:
     with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE) as process:
         try:
             tree = psutil.Process(process.pid)
-            wait_for(
-                lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), LIMIT, "the child is there"
-            )
+            wait_for(lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), "the child is there")
             with Sampler({"9999/guest": process.pid}, hertz=50) as samples:
                 for memory in ("rss", "uss"):
-                    wait_for(partial(sampled, samples, memory, 60e6), LIMIT, memory)
+                    wait_for(partial(sampled, samples, memory, 60e6), memory)
         finally:
             process.communicate(b"\n")
     rows = [row for row in samples.rows if row["party"] == "9999/guest"]
@@ -175,10 +173,10 @@ def test_the_sampler_counts_child_processes_with_their_party() -> None:
 def test_a_process_that_has_ended_is_no_longer_sampled() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         with Sampler({"9999/guest": process.pid}, hertz=50) as samples:
-            wait_for(lambda: any(row["party"] for row in samples.rows), LIMIT, "a sample")
+            wait_for(lambda: any(row["party"] for row in samples.rows), "a sample")
             process.communicate(b"\n")
             count = len(samples.rows)
-            wait_for(lambda: [row["party"] for row in samples.rows[count:]].count("") > 3, LIMIT, "samples of the host")
+            wait_for(lambda: [row["party"] for row in samples.rows[count:]].count("") > 3, "samples of the host")
         assert all(row["party"] == "" for row in samples.rows[-2:])
 
 
@@ -194,19 +192,17 @@ def test_a_process_that_starts_later_is_followed_as_a_party_of_its_own() -> None
         pid = int(starter.stdout.readline())
         starter.wait(LIMIT)
         tree = psutil.Process(pid)
-        wait_for(
-            lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), LIMIT, "the grandchild is there"
-        )
+        wait_for(lambda: any(below.memory_info().rss > 60e6 for below in tree.children()), "the grandchild is there")
         (held,) = (below.pid for below in tree.children())
         sampler = Sampler({}, hertz=50)
         with sampler as samples:
             sampler.follow("9999/flow", pid)
-            wait_for(partial(sampled, samples, "rss", 60e6), LIMIT, "the whole tree")
+            wait_for(partial(sampled, samples, "rss", 60e6), "the whole tree")
             sampler.follow("9999/guest", held)
-            wait_for(lambda: any(row["party"] == "9999/guest" for row in samples.rows), LIMIT, "a party of its own")
+            wait_for(lambda: any(row["party"] == "9999/guest" for row in samples.rows), "a party of its own")
             sampler.follow("9998/host", pid_of_nobody())
             starter.stdin.close()
-            wait_for(lambda: not samples.rows[-2]["party"], LIMIT, "both have ended")
+            wait_for(lambda: not samples.rows[-2]["party"], "both have ended")
     apart = {row["t"]: row["rss"] for row in samples.rows if row["party"] == "9999/guest"}
     rest = [row["rss"] for row in samples.rows if row["party"] == "9999/flow" and row["t"] in apart]
     assert max(apart.values()) > 60e6 > max(rest)
@@ -271,7 +267,7 @@ class Forwarder:
         with suppress(OSError):
             while True:
                 party, _ = self._server.accept()
-                wait_for(self._arbiter.exists, LIMIT, "the arbiter listens")
+                wait_for(self._arbiter.exists, "the arbiter listens")
                 host, port = json.loads(self._arbiter.read_text())["address"].split(":")
                 arbiter = socket.create_connection((host, int(port)))
                 for source, target, way in ((party, arbiter, "sent"), (arbiter, party, "received")):

@@ -63,13 +63,13 @@ def workers_of(runner: int) -> list[psutil.Process]:
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:
-    wait_for(lambda: not any(process.is_running() for process in processes), LIMIT, "no process is left")
+    wait_for(lambda: not any(process.is_running() for process in processes), "no process is left")
 
 
 def interrupted(suite_file: Path, out: Path, case: str, blow: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Run until a repeat of the federated case is in training, send the runner a signal, and wait for its end."""
     with started("--suite", suite_file, "--out", out) as process:
-        wait_for(lambda: worker(process.pid, case, "9998-host"), LIMIT, f"{case} starts")
+        wait_for(lambda: worker(process.pid, case, "9998-host"), f"{case} starts")
         in_training(process.pid, case, "9998-host")
         below = workers_of(process.pid)
         assert len(below) == 4
