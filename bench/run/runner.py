@@ -197,6 +197,7 @@ def run_repeat(session: Session, case: Case, repeat: int, train: Callable[[Job],
         session.fail(case, repeat, why)
         _keep_logs(job.folder, logs)
         if not known:
+            logs.mkdir(parents=True, exist_ok=True)
             store.write_text(logs / "traceback.txt", traceback.format_exc())
         say(f"{name} FAILED: {why}")
     else:
