@@ -109,7 +109,7 @@ def _end(folder: Path, facts: dict[str, Any], status: int) -> int:
     if not facts["steps"]:
         return status
     if facts["knee"]:
-        print(f"maximum sustainable throughput: {maximum(facts)}".replace(formatting.SPACE, " "))
+        print(f"maximum sustainable throughput: {maximum(load_tests.typed(facts))}".replace(formatting.SPACE, " "))
     if facts["memory"]:
         memory = facts["memory"]
         print(

@@ -9,8 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.errors import UserError
 from bench.results import store
+from bench.results.load_record import LoadTest
+from bench.results.record import without_nulls
 
 SCHEMA_VERSION = 1
 JSON, CSV = "load.json", "load.csv"
@@ -43,11 +47,33 @@ _STEP = (
 )
 
 
-def load(folder: Path) -> list[dict[str, Any]]:
-    """Return the measurements of a run; none where there was no load test.
+def load(folder: Path) -> list[LoadTest]:
+    """Return the load tests of a run; none where there was none.
 
     Raises UserError where load.json is damaged or newer than this program.
     """
+    found = []
+    for place, content in enumerate(_read(folder)):
+        try:
+            found.append(typed(content))
+        except msgspec.ValidationError as error:
+            raise UserError(
+                f"{Path(folder) / JSON}: measurements[{place}] is not as it was written ({error}); delete it, or "
+                "repeat the load test"
+            ) from error
+    return found
+
+
+def typed(content: Mapping[str, Any]) -> LoadTest:
+    """Return a load test as it is written into load.json.
+
+    Raises msgspec.ValidationError where it has another shape.
+    """
+    return msgspec.convert(without_nulls(content), LoadTest)
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    """Return the content of load.json, whose outline is whole."""
     path = Path(folder) / JSON
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -84,7 +110,7 @@ def save(folder: Path, measurement: Mapping[str, Any], seconds: Sequence[Mapping
 
     Raises UserError where the folder cannot be written.
     """
-    measurements: dict[str, Mapping[str, Any]] = {other["name"]: other for other in load(folder)}
+    measurements: dict[str, Mapping[str, Any]] = {other["name"]: other for other in _read(folder)}
     measurements[measurement["name"]] = measurement  # in its place, if there was one
     rows = [
         row for row in _rows(folder) if row["measurement"] in measurements and row["measurement"] != measurement["name"]

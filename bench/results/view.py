@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from bench.i18n import messages
 from bench.i18n.language import gettext, gettext_noop
 from bench.measure.spans import COMMUNICATING, PHASES
-from bench.results import store
+from bench.results import load_tests, store
+from bench.results.load_record import LoadTest
 from bench.results.record import CaseRecord, DatasetFacts, EnvironmentFacts, PartyTime, RunRecord, SplitFacts
 from bench.stats.summaries import Summary, add_up, in_pairs, quotients, summarise
 
@@ -62,6 +63,11 @@ class RunView:
     def resources(self) -> pd.DataFrame:
         """resources.csv. Raises UserError when it is damaged."""
         return store.read_csv(self.folder, "resources.csv")
+
+    @cached_property
+    def load_tests(self) -> Sequence[LoadTest]:
+        """The load tests of load.json. Raises UserError when it is damaged."""
+        return load_tests.load(self.folder)
 
     @cached_property
     def events(self) -> Sequence[Mapping[str, Any]]:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Literal
 from urllib.parse import urlsplit
 
-from bench.errors import UserError
 from bench.i18n import messages
 from bench.i18n.language import gettext, listed, ngettext, sequence
 from bench.pages import charts, elements
 from bench.pages.elements import Cell, Plot, Table
 from bench.report.section import Block, Paragraph, Section, SideBySide, Subheading
 from bench.results import load_tests
+from bench.results.load_record import LoadTest, Percentiles, Step
 from bench.results.view import RunView
 from bench.stats import formatting
 
-Measurement = Mapping[str, Any]
-Step = Mapping[str, Any]
-
+_SHOWN: tuple[Literal["p50", "p99"], ...] = ("p50", "p99")
 # Steps above so many times the bound are in the table only: the others could not be read beside them.
 DRAWN_TO = 4
 MS = 1e-3  # seconds; latencies are written in it
@@ -44,23 +42,17 @@ class Load(Section):
 
     def blocks(self, run: RunView) -> Sequence[Block]:
         """Return what every load test found; nothing where there was none."""
-        found = [measurement for measurement in load_tests.load(run.folder) if measurement["steps"]]
-        try:
-            return list(_blocks(run.folder, found)) if found else []
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"{run.folder / load_tests.JSON}: is not as it was written ({error!r}); delete it, or repeat the load "
-                "test"
-            ) from error
+        found = [test for test in run.load_tests if test.steps]
+        return list(_blocks(run.folder, found)) if found else []
 
 
 SECTION = Load()
 
 
-def _blocks(folder: Path, found: Sequence[Measurement]) -> Iterator[Block]:
+def _blocks(folder: Path, found: Sequence[LoadTest]) -> Iterator[Block]:
     for measurement in found:
         yield Paragraph(_sentence(measurement))
-    if any(measurement.get("generator_here") for measurement in found):
+    if any(measurement.generator_here for measurement in found):
         yield Paragraph(
             gettext("Service and generator shared one machine: with a machine of its own the service may hold more.")
         )
@@ -70,83 +62,75 @@ def _blocks(folder: Path, found: Sequence[Measurement]) -> Iterator[Block]:
         yield from _part(folder, measurement)
 
 
-def _dig(tree: Any, *path: str) -> Any:
-    """Follow ``path`` through nested mappings; None where it ends early."""
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree
+def _percentile(found: Percentiles | None, name: Literal["p50", "p99"]) -> float | None:
+    return None if found is None else found.p50 if name == "p50" else found.p99
 
 
-def _label(measurement: Measurement) -> str:
+def _label(measurement: LoadTest) -> str:
     """Name a load test."""
-    request, parts = measurement["request"], []
-    if measurement["target"] == "flow":
+    request, parts = measurement.request, []
+    if measurement.target == "flow":
         parts.append("FATE Flow")
     else:
-        rows = request.get("rows") or 1
-        parts.append(gettext("Model {model}", model=measurement.get("model")))
-        parts += [gettext("repeat {n}", n=measurement["repeat"])] if measurement.get("repeat") else []
+        rows = request.rows or 1
+        parts.append(gettext("Model {model}", model=measurement.model))
+        parts += [gettext("repeat {n}", n=measurement.repeat)] if measurement.repeat else []
         parts.append(gettext("one record a request") if rows == 1 else gettext("{n} records a request", n=rows))
-    parts += [gettext("raw columns")] if request.get("raw") else []
-    parts.append(gettext("open loop") if _is_open(measurement) else gettext("closed loop"))
-    if measurement["kind"] == "hold":
-        parts.append(gettext("held for {time}", time=_seconds(measurement["steady_seconds"])))
-    if measurement.get("url"):
-        parts.append(urlsplit(measurement["url"]).netloc)
+    parts += [gettext("raw columns")] if request.raw else []
+    parts.append(gettext("open loop") if measurement.is_open else gettext("closed loop"))
+    if measurement.kind == "hold":
+        parts.append(gettext("held for {time}", time=_seconds(measurement.steady_seconds)))
+    if measurement.url:
+        parts.append(urlsplit(measurement.url).netloc)
     return listed(parts)
-
-
-def _is_open(measurement: Measurement) -> bool:
-    return bool(measurement["loop"] == "open")
 
 
 def _rate(value: float | None) -> str:
     return gettext("{rate} requests/s", rate=formatting.number(value or 0.0))
 
 
-def _sentence(measurement: Measurement) -> str:
+def _sentence(measurement: LoadTest) -> str:
     """Say what a load test found."""
-    says = [maximum(measurement)] if measurement["kind"] == "knee" else [_best(measurement)]
-    memory = measurement.get("memory")
+    says = [maximum(measurement)] if measurement.kind == "knee" else [_best(measurement)]
+    memory = measurement.memory
     if memory:
         says.append(
             gettext(
                 "memory changed from {first} to {last}, the fitted slope is {slope} kB a minute",
-                slope=formatting.number(memory["bytes_per_minute"] / 1e3),
-                first=_megabytes(memory["first_bytes"]),
-                last=_megabytes(memory["last_bytes"]),
+                slope=formatting.number(memory.bytes_per_minute / 1e3),
+                first=_megabytes(memory.first_bytes),
+                last=_megabytes(memory.last_bytes),
             )
         )
-    if not measurement["complete"]:
+    if not measurement.complete:
         says.append(
             ngettext(
                 "not complete: it ended after {n} step ({why})",
                 "not complete: it ended after {n} steps ({why})",
-                len(measurement["steps"]),
-                n=len(measurement["steps"]),
-                why=messages.say(measurement.get("stopped") or "interrupted"),
+                len(measurement.steps),
+                n=len(measurement.steps),
+                why=messages.say(measurement.stopped or "interrupted"),
             )
         )
     return gettext("{what}: {sentence}.", what=_label(measurement), sentence=sequence(says))
 
 
-def maximum(measurement: Measurement) -> str:
+def maximum(measurement: LoadTest) -> str:
     """Say what the maximum sustainable throughput is, or why it is unknown."""
-    found = measurement.get("knee")
+    found = measurement.knee
     if not found:
         return gettext("the search for the maximum sustainable throughput did not end")
-    held, failed, unclear = (_rate(found[key]) for key in ("held", "failed", "unclear"))
-    within = gettext(
-        "p99 within {time} and no errors", time=f"{measurement['bound_seconds'] / MS:g}{formatting.SPACE}ms"
-    )
-    if found["ended"] == "service":
+    held, failed, unclear = map(_rate, (found.held, found.failed, found.unclear))
+    bound = f"{(measurement.bound_seconds or 0.0) / MS:g}{formatting.SPACE}ms"
+    within = gettext("p99 within {time} and no errors", time=bound)
+    if found.ended == "service":
         return gettext("{held} were held with {within}; {failed} were not", held=held, within=within, failed=failed)
-    if found["ended"] == "gone":
-        if found["held"] is None:
+    if found.ended == "gone":
+        if found.held is None:
             return gettext("the service stopped answering")
         return gettext("the service stopped answering; {held} were held before with {within}", held=held, within=within)
-    if found["held"] is None:
-        if found["ended"] == "none":
+    if found.held is None:
+        if found.ended == "none":
             return gettext(
                 "no rate was held with {within}; the lowest tried was {failed}", within=within, failed=failed
             )
@@ -156,9 +140,9 @@ def maximum(measurement: Measurement) -> str:
             within=within,
             rate=unclear,
         )
-    if found["ended"] == "most":
+    if found.ended == "most":
         return gettext("{held}, the highest rate that is tried, were held with {within}", held=held, within=within)
-    if found["failed"] is not None:
+    if found.failed is not None:
         return gettext(
             "{held} were held with {within}; {failed} were not, and between them the generator was at its limit, so "
             "the maximum lies anywhere between",
@@ -173,29 +157,29 @@ def maximum(measurement: Measurement) -> str:
     )
 
 
-def _best(measurement: Measurement) -> str:
+def _best(measurement: LoadTest) -> str:
     """Say the highest throughput of the steps that did not fail."""
     best = _shown(measurement)
-    if best["failed"] is not None or not best["from_due"]:
+    if best.failed is not None or not best.from_due:
         return gettext("every step failed; the table says why")
     return gettext(
         "{rate} were answered at the most without a failure of the step, with p50 {p50} and p99 {p99}",
-        rate=_rate(best["rate_achieved"]),
-        p50=_milliseconds(best["from_due"]["p50"]),
-        p99=_milliseconds(best["from_due"]["p99"]),
+        rate=_rate(best.rate_achieved),
+        p50=_milliseconds(best.from_due.p50),
+        p99=_milliseconds(best.from_due.p99),
     )
 
 
-def _shown(measurement: Measurement) -> Step:
+def _shown(measurement: LoadTest) -> Step:
     """Return the step that stands for a load test.
 
     That is the one at the maximum sustainable throughput, or else the one with most answers and no errors.
     """
-    steps: Sequence[Step] = measurement["steps"]
-    held = _dig(measurement, "knee", "held")
-    at = [step for step in steps if held is not None and step["rate"] == held and step["failed"] is None]
-    good = [step for step in steps if not step["errors"] and step["failed"] is None] or steps
-    return at[0] if at else max(good, key=lambda step: float(step["rate_achieved"]))
+    steps = measurement.steps
+    held = measurement.knee.held if measurement.knee else None
+    at = [step for step in steps if held is not None and step.rate == held and step.failed is None]
+    good = [step for step in steps if not step.errors and step.failed is None] or steps
+    return at[0] if at else max(good, key=lambda step: step.rate_achieved)
 
 
 def _seconds(value: float) -> str:
@@ -216,7 +200,7 @@ def _number(value: float | None, size: float = 1.0) -> Cell:
     return Cell(formatting.number(value / size), "", value)
 
 
-def _summary(found: Sequence[Measurement]) -> Table:
+def _summary(found: Sequence[LoadTest]) -> Table:
     """All load tests, each at its maximum sustainable throughput."""
     shown = [_shown(measurement) for measurement in found]
     rows = []
@@ -225,10 +209,10 @@ def _summary(found: Sequence[Measurement]) -> Table:
             [
                 Cell(_label(measurement)),
                 _maximum_cell(measurement),
-                _number(step["rate_achieved"]),
-                *(_number(_dig(step, "from_due", key), MS) for key in ("p50", "p99")),
-                _number(_dig(step, "server", "cpu_percent")),
-                _number(_dig(step, "server", "rss_bytes"), 1e6),
+                _number(step.rate_achieved),
+                *(_number(_percentile(step.from_due, key), MS) for key in _SHOWN),
+                _number(step.server.cpu_percent),
+                _number(step.server.rss_bytes, 1e6),
             ]
         )
     columns = (
@@ -248,13 +232,14 @@ def _summary(found: Sequence[Measurement]) -> Table:
     return Table(caption, columns, rows)
 
 
-def _maximum_cell(measurement: Measurement) -> Cell:
+def _maximum_cell(measurement: LoadTest) -> Cell:
     """Write the maximum sustainable throughput, or what is known of it."""
-    if measurement["kind"] != "knee":
+    if measurement.kind != "knee":
         return Cell(gettext("not searched"))
-    held, failed, ended = (_dig(measurement, "knee", key) for key in ("held", "failed", "ended"))
-    if held is None or ended not in ("service", "generator", "most"):
+    search = measurement.knee
+    if search is None or search.held is None or search.ended not in ("service", "generator", "most"):
         return Cell(gettext("not found"))
+    held, failed, ended = search.held, search.failed, search.ended
     if ended == "service":
         return _number(held)
     if failed is not None:
@@ -262,12 +247,12 @@ def _maximum_cell(measurement: Measurement) -> Cell:
     return Cell(gettext("{rate} or more", rate=formatting.number(held)))
 
 
-def _part(folder: Path, measurement: Measurement) -> Iterator[Block]:
+def _part(folder: Path, measurement: LoadTest) -> Iterator[Block]:
     """Give what is shown of one load test."""
     plots: list[Plot | None]
     over_time: Table | None = None
-    if measurement["kind"] == "hold":
-        rows = [row for row in load_tests.seconds(folder, measurement["name"]) if row["steady"]]
+    if measurement.kind == "hold":
+        rows = [row for row in load_tests.seconds(folder, measurement.name) if row["steady"]]
         plots = [_memory_over_time(rows)]
         over_time = _by_time(rows) if plots[0] else None
     else:
@@ -283,50 +268,52 @@ def _part(folder: Path, measurement: Measurement) -> Iterator[Block]:
     yield _steps(measurement)
 
 
-def _x(measurement: Measurement, step: Step) -> float:
-    return float(step["rate"] if _is_open(measurement) else step["users"])
+def _x(measurement: LoadTest, step: Step) -> float:
+    return float((step.rate if measurement.is_open else step.users) or 0)
 
 
-def _x_label(measurement: Measurement) -> str:
-    return gettext("Requests due a second") if _is_open(measurement) else gettext("Callers")
+def _x_label(measurement: LoadTest) -> str:
+    return gettext("Requests due a second") if measurement.is_open else gettext("Callers")
 
 
-def _drawn(measurement: Measurement) -> list[Step]:
+def _drawn(measurement: LoadTest) -> list[Step]:
     """Return a step for every rate, the better one where it was measured twice, in the order of the rates."""
 
     def worth(step: Step) -> tuple[float, bool, float]:
-        return _x(measurement, step), step["failed"] is not None, step["from_due"]["p99"]
+        return _x(measurement, step), step.failed is not None, _percentile(step.from_due, "p99") or 0.0
 
-    answered = [step for step in measurement["steps"] if step["from_due"] is not None]
+    answered = [step for step in measurement.steps if step.from_due is not None]
     best = {_x(measurement, step): step for step in sorted(answered, key=worth, reverse=True)}
     return [best[x] for x in sorted(best)]
 
 
-def _latencies(measurement: Measurement) -> Plot | None:
+def _latencies(measurement: LoadTest) -> Plot | None:
     """Draw latency against the rate, with the bound and the maximum sustainable throughput."""
-    bound, steps = measurement.get("bound_seconds"), _drawn(measurement)
-    drawn = [step for step in steps if bound is None or step["from_due"]["p99"] <= DRAWN_TO * bound]
+    bound, steps = measurement.bound_seconds, _drawn(measurement)
+    drawn = [step for step in steps if bound is None or (_percentile(step.from_due, "p99") or 0.0) <= DRAWN_TO * bound]
     if len(drawn) < FEWEST_DRAWN:
         return None
     x = [_x(measurement, step) for step in drawn]
 
-    def line(name: str, since: str, key: str) -> charts.Line:
-        return charts.Line(name, x, [step[since][key] / MS for step in drawn])
+    def line(name: str, of: Sequence[Percentiles | None], key: Literal["p50", "p99"]) -> charts.Line:
+        return charts.Line(name, x, [(_percentile(each, key) or 0.0) / MS for each in of])
 
-    if _is_open(measurement):
+    due, sent = [step.from_due for step in drawn], [step.from_sent for step in drawn]
+
+    if measurement.is_open:
         lines = [
-            line(gettext("p99, from when it was due"), "from_due", "p99"),
-            line(gettext("p99, from when it was sent"), "from_sent", "p99"),
-            line(gettext("p50, from when it was due"), "from_due", "p50"),
+            line(gettext("p99, from when it was due"), due, "p99"),
+            line(gettext("p99, from when it was sent"), sent, "p99"),
+            line(gettext("p50, from when it was due"), due, "p50"),
         ]
     else:
-        lines = [line("p99", "from_sent", "p99"), line("p50", "from_sent", "p50")]
+        lines = [line("p99", sent, "p99"), line("p50", sent, "p50")]
     highest = max(max(each.y) for each in lines)
     if bound is not None and bound / MS <= DRAWN_TO * highest:
         highest = max(highest, bound / MS)
         lines.append(charts.Line(gettext("bound of p99"), [min(x), max(x)], [bound / MS] * 2))
-    held = _dig(measurement, "knee", "held")
-    if held is not None and _dig(measurement, "knee", "ended") == "service":
+    held = measurement.knee.held if measurement.knee else None
+    if held is not None and measurement.knee and measurement.knee.ended == "service":
         lines.append(
             charts.Line(
                 gettext("maximum sustainable throughput"), [held, held], [0.0, highest], formatting.number(held)
@@ -335,7 +322,7 @@ def _latencies(measurement: Measurement) -> Plot | None:
     title = gettext("Latency against the load")
     left_out = len(steps) - len(drawn)
     caption = [gettext("{title}; one step a point (n = 1)", title=title)]
-    if len({_x(measurement, step) for step in measurement["steps"]}) < len(measurement["steps"]):
+    if len({_x(measurement, step) for step in measurement.steps}) < len(measurement.steps):
         caption.append(gettext("of a rate that was measured twice, the better step"))
     if left_out:
         caption.append(
@@ -354,32 +341,33 @@ def _latencies(measurement: Measurement) -> Plot | None:
     )
 
 
-def _cpu(measurement: Measurement) -> Plot | None:
+def _cpu(measurement: LoadTest) -> Plot | None:
     """Draw the CPU of the service and of the generator against the load."""
-    lines = []
-    for name, who in ((gettext("service"), "server"), (gettext("generator"), "generator")):
+    drawn, lines = _drawn(measurement), []
+    for name, used in (
+        (gettext("service"), [step.server for step in drawn]),
+        (gettext("generator"), [step.generator for step in drawn]),
+    ):
         points = [
-            (_x(measurement, step), cpu)
-            for step in _drawn(measurement)
-            if (cpu := _dig(step, who, "cpu_percent")) is not None
+            (_x(measurement, step), usage.cpu_percent)
+            for step, usage in zip(drawn, used, strict=True)
+            if usage.cpu_percent is not None
         ]
         lines.append(charts.Line(name, [x for x, _ in points], [y for _, y in points]))
     title = gettext("CPU against the load")
     return _against(measurement, lines, title, gettext("CPU ({unit} of one core)", unit="%"))
 
 
-def _memory(measurement: Measurement) -> Plot | None:
+def _memory(measurement: LoadTest) -> Plot | None:
     """Draw the memory of the service against the load."""
     points = [
-        (_x(measurement, step), rss / 1e6)
-        for step in _drawn(measurement)
-        if (rss := _dig(step, "server", "rss_bytes")) is not None
+        (_x(measurement, step), rss / 1e6) for step in _drawn(measurement) if (rss := step.server.rss_bytes) is not None
     ]
     line = charts.Line(gettext("service"), [x for x, _ in points], [y for _, y in points])
     return _against(measurement, [line], gettext("Memory against the load"), gettext("Resident memory (MB)"))
 
 
-def _against(measurement: Measurement, lines: list[charts.Line], title: str, y_label: str) -> Plot | None:
+def _against(measurement: LoadTest, lines: list[charts.Line], title: str, y_label: str) -> Plot | None:
     """Draw lines against the load; None where there is nothing to draw."""
     if max((len(line.x) for line in lines), default=0) < FEWEST_DRAWN:
         return None
@@ -433,22 +421,22 @@ def _by_time(rows: Sequence[Mapping[str, float | None]]) -> Table:
     return Table(gettext("The same in stretches of {n} s: means, and the highest memory", n=size), columns, body)
 
 
-def _steps(measurement: Measurement) -> Table:
+def _steps(measurement: LoadTest) -> Table:
     """Write every step of a load test."""
-    steps: Sequence[Step] = measurement["steps"]
-    is_open = _is_open(measurement)
+    steps = measurement.steps
+    is_open = measurement.is_open
     body = [
         [
-            Cell(gettext("{step}: {outcome}", step=step.get("number") or place, outcome=_outcome(step))),
-            _number(step["rate"]) if is_open else elements.count(step["users"]),
-            elements.count(step["requests"]),
-            _number(step["rate_achieved"]),
-            *(_number(_dig(step, "from_due", key), MS) for key in ("p50", "p99")),
-            *([_number(_dig(step, *path), MS) for path in (("from_sent", "p99"), ("late", "p99"))] if is_open else []),
-            elements.count(sum(step["errors"].values())),
-            _number(_dig(step, "server", "cpu_percent")),
-            _number(_dig(step, "server", "rss_bytes"), 1e6),
-            _number(_dig(step, "generator", "cpu_percent")),
+            Cell(gettext("{step}: {outcome}", step=step.number or place, outcome=_outcome(step))),
+            _number(step.rate) if is_open else elements.count(step.users),
+            elements.count(step.requests),
+            _number(step.rate_achieved),
+            *(_number(_percentile(step.from_due, key), MS) for key in _SHOWN),
+            *([_number(_percentile(each, "p99"), MS) for each in (step.from_sent, step.late)] if is_open else []),
+            elements.count(sum(step.errors.values())),
+            _number(step.server.cpu_percent),
+            _number(step.server.rss_bytes, 1e6),
+            _number(step.generator.cpu_percent),
         ]
         for place, step in enumerate(steps, start=1)
     ]
@@ -475,14 +463,14 @@ def _steps(measurement: Measurement) -> Table:
     return Table(_steps_caption(measurement), columns, body)
 
 
-def _steps_caption(measurement: Measurement) -> str:
+def _steps_caption(measurement: LoadTest) -> str:
     """Say what the steps are and what their figures count."""
-    ramp, steady = (_seconds(measurement[f"{part}_seconds"]) for part in ("ramp", "steady"))
+    ramp, steady = (_seconds(each) for each in (measurement.ramp_seconds, measurement.steady_seconds))
     says = [
         gettext("Steps of {what}", what=_label(measurement)),
         gettext("each {steady} long, after a ramp of {ramp} that is left out", steady=steady, ramp=ramp),
     ]
-    if _is_open(measurement):
+    if measurement.is_open:
         says.append(
             gettext(
                 "requests come independently of each other (Poisson), and latency counts from the moment a request "
@@ -492,29 +480,28 @@ def _steps_caption(measurement: Measurement) -> str:
     else:
         says.append(gettext("each caller waits for its answer and asks again, so a service that stalls is asked less"))
     says.append(gettext("CPU in {unit} of one core, the mean; memory resident, the highest", unit="%"))
-    if measurement.get("server_measured") is None:
+    if measurement.server_measured is None:
         says.append(gettext("CPU and memory of the service could not be measured from here"))
     return gettext("{sentence}.", sentence=sequence(says))
 
 
 def _outcome(step: Step) -> str:
     """Say whether a step held its rate, or why not, and what errors there were."""
-    if step["failed"] is None and not (step["rate"] is None and step.get("generator_limited")):
-        return gettext("held") if step["rate"] is not None else gettext("no errors")
-    why = gettext("generator at its limit") if step.get("generator_limited") else messages.say(step["failed"])
+    if step.failed is None and not (step.rate is None and step.generator_limited):
+        return gettext("held") if step.rate is not None else gettext("no errors")
+    why = gettext("generator at its limit") if step.generator_limited else messages.say(step.failed)
     codes = listed(
-        gettext("{n} times {error}", n=formatting.count(n), error=messages.say(name))
-        for name, n in step["errors"].items()
+        gettext("{n} times {error}", n=formatting.count(n), error=messages.say(name)) for name, n in step.errors.items()
     )
     return sequence([why, codes] if codes else [why])
 
 
-def _jobs(measurement: Measurement) -> str | None:
+def _jobs(measurement: LoadTest) -> str | None:
     """Say what became of the jobs that were submitted meanwhile."""
-    jobs = measurement.get("jobs")
+    jobs = measurement.jobs
     if not jobs:
         return None
-    states = [str(job.get("status") or gettext("refused")) for job in jobs]
+    states = [str(job.status or gettext("refused")) for job in jobs]
     tally = [gettext("{n} {status}", n=states.count(state), status=state) for state in dict.fromkeys(states)]
     return gettext(
         "Meanwhile {n} toy jobs were submitted (two parties add up 1,024 numbers in secret): {tally}.",

@@ -324,4 +324,4 @@ def test_a_load_json_with_a_wrong_part_is_one_line(
     run = write(write_run(tmp_path / "run"), {**test_of("a", "rates", [step(1, 10, 16, 0.01)]), **wrong})
     assert main_of_report.main([str(run)]) == 2
     said = capsys.readouterr().err
-    assert "load.json: is not as it was written" in said and said.count("\n") == 1
+    assert "load.json: measurements[0] is not as it was written" in said and said.count("\n") == 1
