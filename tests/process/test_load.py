@@ -329,7 +329,7 @@ def test_a_token_is_sent(run: Path, trained: Path, tmp_path: Path) -> None:
 def test_the_locust_file_works_by_itself(trained: Path, service: str) -> None:
     model = trained / "models" / "loans.1.centralised.json"
     words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", service, "--case", "loans"]
-    words += ["--model-file", str(model), "--users", "2", "--run-time", "1s", "--only-summary", "--json"]
+    words += ["--model-file", str(model), "--users", "2", "--run-time", "5s", "--only-summary", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     (stats,) = json.loads(done.stdout)

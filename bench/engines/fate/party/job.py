@@ -52,7 +52,8 @@ def main() -> int:
 def answered(what: str, reply: dict[str, Any]) -> dict[str, Any]:
     """Return FATE Flow's reply, or refuse with its words."""
     if reply.get("code") != 0:
-        raise RefusedError(f"{what}: {reply.get('message') or reply}")
+        # The client's own errors, as of a connection that broke, have another key, and a traceback beside it.
+        raise RefusedError(f"{what}: {reply.get('message') or reply.get('retmsg') or reply}")
     return reply
 
 
