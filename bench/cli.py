@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import sys
@@ -16,6 +17,16 @@ COMMAND = "federated-bench"
 def program(name: str) -> str:
     """Return how a program of the kit was called: "federated-bench run", or "python -m bench.run"."""
     return f"{COMMAND} {name}" if Path(sys.argv[0]).stem == COMMAND else f"python -m bench.{name}"
+
+
+def argument_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Return an empty parser of a program's command line; --help ends with ``examples``, as they are."""
+    return argparse.ArgumentParser(
+        prog=program(name),
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def typed(path: Path) -> str:

@@ -30,11 +30,10 @@ above the limit as a whole (what is unknown does not fail, and is named); 2 when
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog=cli.program("compare"),
-        description="Say what differs significantly between runs.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = cli.argument_parser(
+        "compare",
+        "Say what differs significantly between runs.",
+        EXAMPLES,
     )
     made.add_argument("base", metavar="BASE", type=Path, help="folder of the run that the others are compared with")
     made.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folder of a run")

@@ -40,11 +40,8 @@ are kept in every case.
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog=cli.program("load"),
-        description="Find out how many requests a second a service holds, at what latency, with what resources.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = cli.argument_parser(
+        "load", "Find out how many requests a second a service holds, at what latency, with what resources.", EXAMPLES
     )
     add = made.add_argument
     add(

@@ -37,11 +37,8 @@ the machine of the run. Exit status: 0, or 2 with one line where there is nothin
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog=cli.program("predict"),
-        description="Predict seconds and bytes of an epoch of each privacy mode from what a run has measured.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = cli.argument_parser(
+        "predict", "Predict seconds and bytes of an epoch of each privacy mode from what a run has measured.", EXAMPLES
     )
     add = made.add_argument
     add(

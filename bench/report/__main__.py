@@ -14,10 +14,10 @@ from bench.report.writer import render
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog=cli.program("report"),
-        description="Write report.html of one or more runs again, from the files in their folders.",
-        epilog="example: python -m bench.report results/20261123-140501-quick",
+    made = cli.argument_parser(
+        "report",
+        "Write report.html of one or more runs again, from the files in their folders.",
+        "example: python -m bench.report results/20261123-140501-quick",
     )
     made.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder")
     made.add_argument(

@@ -66,11 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog=cli.program("run"),
-        description="Measure what federated logistic regression costs against centralised, and write a report.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = cli.argument_parser(
+        "run", "Measure what federated logistic regression costs against centralised, and write a report.", EXAMPLES
     )
     add = made.add_argument
     add(

@@ -26,11 +26,10 @@ Exit status: 0 after Ctrl-C or SIGTERM, or 2 with one line where there is nothin
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog=cli.program("serve"),
-        description="Serve a model of a run over HTTP, the way FATE-Serving answers.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = cli.argument_parser(
+        "serve",
+        "Serve a model of a run over HTTP, the way FATE-Serving answers.",
+        EXAMPLES,
     )
     add = made.add_argument
     add("run", metavar="RUN", type=Path, help="a run folder")
