@@ -14,8 +14,8 @@ FATE_PACKAGES := roles/image/files/requirements.txt
 # Where PyTorch's build for the CPU is; empty where pip's own configuration knows of it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-# Test files that run beside each other. Tests wait more than they compute: three keep two cores busy.
-JOBS ?= 3
+# Test files that run beside each other: as many as there are cores. More make real jobs of FATE crowd each other.
+JOBS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench report messages test test-fast coverage lint types perf wire licences role-docs collection fate ansible load image testbed testbed-down test-cluster clean
