@@ -6,11 +6,10 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
-from fate1_helpers import JOB, Server, finished, ok, running, tasks_of
+from fate1_helpers import JOB, Server, finished, ok, running, serving, tasks_of
 from helpers import LIMIT, wait_for
 
 from bench.fate1.client import Federation, Paillier, render
@@ -21,13 +20,8 @@ TRAINING = Training(aggregation="fedavg")
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as running:
         yield running
-        running.closing.set()
-        running.shutdown()
-        thread.join()
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -46,52 +46,44 @@ class SecureAggregation(Privacy):
 _PRIVACY_MODES = {SecureAggregation.name: SecureAggregation()}
 
 
-def check_training(training: Training) -> None:
-    """Raise UserError naming the setting that FATE's HomoLR cannot train with, and what may stand there."""
-    if training.aggregation != "fedavg" or training.local_epochs != 1:
-        raise UserError("training.aggregation: FATE's HomoLR averages weights every epoch; use aggregation: fedavg")
-    if training.tolerance > 0:
-        raise UserError("training.tolerance: FATE 2.2 ignores it and trains all epochs; leave it out")
+class HomoLR(Engine):
+    """What FATE's HomoLR can do, wherever its parties run."""
 
-
-class Fate(Engine):
-    """FATE 2.2 on this machine."""
-
-    name, kind, network, platform, order = "fate", "federated", "loopback", "FATE", 30
-    description = "FATE 2.2 itself on this machine: all parties behind a FATE Flow of its own (make fate)"
+    kind, platform = "federated", "FATE"
 
     @property
     def privacy_modes(self) -> Mapping[str, Privacy]:
         """FATE's own secure aggregation."""
         return _PRIVACY_MODES
 
+    def check_training(self, training: Training) -> None:
+        """Refuse the settings that FATE's HomoLR cannot train with, and say what may stand there."""
+        if training.aggregation != "fedavg" or training.local_epochs != 1:
+            raise UserError("training.aggregation: FATE's HomoLR averages weights every epoch; use aggregation: fedavg")
+        if training.tolerance > 0:
+            raise UserError("training.tolerance: FATE 2.2 ignores it and trains all epochs; leave it out")
+
+
+class Fate(HomoLR):
+    """FATE 2.2 on this machine."""
+
+    name, network, order = "fate", "loopback", 30
+    description = "FATE 2.2 itself on this machine: all parties behind a FATE Flow of its own (make fate)"
+
     def missing(self) -> str | None:
         """Say what this machine lacks for a FATE job on one machine, and what to do; None if nothing."""
         return missing()
-
-    def check_training(self, training: Training) -> None:
-        """Refuse what FATE's HomoLR does not do."""
-        check_training(training)
 
     def train(self, job: Job) -> Outcome:
         """Run a job of FATE."""
         return train(job)
 
 
-class FateOnHosts(HostsEngine):
+class FateOnHosts(HomoLR, HostsEngine):
     """FATE 2.2 on the parties' own machines."""
 
-    name, kind, platform, order = "fate_hosts", "federated", "FATE", 31
+    name, order = "fate_hosts", 31
     description = "FATE 2.2 on the hosts that site.yml made; ansible-playbook site.yml runs it"
-
-    @property
-    def privacy_modes(self) -> Mapping[str, Privacy]:
-        """FATE's own secure aggregation."""
-        return _PRIVACY_MODES
-
-    def check_training(self, training: Training) -> None:
-        """Refuse what FATE's HomoLR does not do."""
-        check_training(training)
 
     def write_order(self, job: Job, name: str, folder: Path) -> None:
         """Write the order, the scripts and each party's own rows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
@@ -11,7 +10,20 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from fate1_helpers import JOB, PARTIES, Server, finished, in_turn, loss_reply, ok, refused, running, task, tasks_of
+from fate1_helpers import (
+    JOB,
+    PARTIES,
+    Server,
+    finished,
+    in_turn,
+    loss_reply,
+    ok,
+    refused,
+    running,
+    serving,
+    task,
+    tasks_of,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,13 +52,8 @@ ACCEPTED = {
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as running:
         yield running
-        running.closing.set()
-        running.shutdown()
-        thread.join()
 
 
 def start(server: Server, training: Training = TRAINING, **settings: Any) -> client.Result:
